@@ -1,0 +1,68 @@
+// The command: finds the verb, loads its file alone, runs it, turns errors into one sentence and an exit status.
+import { Command, CommanderError } from 'commander'
+import { didYouMean, RequestError } from '../formats/error.ts'
+import { VERBS } from './verbs.ts'
+
+/** `bitlaw: <sentence>` on standard error; status 2 for a wrong request, 1 for work that failed. */
+function fail(error: unknown, debug: boolean): never {
+  const message = error instanceof Error ? error.message : String(error)
+  process.stderr.write(`bitlaw: ${message}\n`)
+  if (debug && error instanceof Error) process.stderr.write(`${error.stack}\n`)
+  process.exit(error instanceof RequestError ? 2 : 1)
+}
+
+/** A program with every verb's summary, for `bitlaw --help`. */
+function overview(): Command {
+  const program = new Command('bitlaw')
+    .description('Measures, fits and plans the numerical precision of language models.')
+    .version('0.1.0')
+    .option('--debug', 'print a stack trace with an error')
+  for (const verb of VERBS) program.command(`${verb.name}${verb.usage ? ` ${verb.usage}` : ''}`).description(verb.summary)
+  program.addHelpText('after', `\nExamples:\n${VERBS.map(verb => `  ${verb.example}`).join('\n')}`)
+  return program
+}
+
+/** Commander's own complaints in the house's spelling: one lowercase sentence, status 2. */
+function asRequestError(error: CommanderError): RequestError {
+  const text = error.message.replace(/^error: /, '').replace(/\n/g, ' ')
+  return new RequestError(text.charAt(0).toLowerCase() + text.slice(1))
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  const debug = argv.includes('--debug')
+  const rest = argv.filter(word => word !== '--debug')
+  const name = rest[0]
+  try {
+    if (name === undefined || name.startsWith('-') || name === 'help') {
+      const program = overview()
+      if (name === undefined) program.outputHelp()
+      else await program.parseAsync(name === 'help' ? ['--help'] : [...rest], { from: 'user' })
+      return
+    }
+    const verb = VERBS.find(candidate => candidate.name === name)
+    if (!verb) {
+      const names = VERBS.map(candidate => candidate.name)
+      throw new RequestError(`unknown verb '${name}', expected one of ${names.join(', ')}${didYouMean(name, names)}`)
+    }
+    const command = new Command(`bitlaw ${verb.name}`).description(verb.summary)
+    command.exitOverride().configureOutput({ writeErr: () => {} })
+    command.addHelpText('after', `\nExample:\n  ${verb.example}`)
+    const { register } = await verb.load()
+    register(command)
+    for (const child of command.commands) child.exitOverride().configureOutput({ writeErr: () => {} })
+    await command.parseAsync(rest.slice(1), { from: 'user' })
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return
+      fail(asRequestError(error), debug)
+    }
+    fail(error, debug)
+  }
+}
+
+// A reader that closes the pipe early (`| head`) is not an error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+await main(process.argv.slice(2))

@@ -1,0 +1,22 @@
+// The list of verbs. Each is one file in this folder that is loaded only when it is called.
+import type { Command } from 'commander'
+
+/** A verb: what `bitlaw --help` says of it, and how to load its file, whose `register` adds arguments, options and the action. */
+export interface Verb {
+  name: string
+  usage?: string
+  summary: string
+  example: string
+  load(): Promise<{ register(command: Command): void }>
+}
+
+/** All verbs in the order of the help. */
+export const VERBS: readonly Verb[] = [
+  {
+    name: 'formats',
+    usage: '[format...]',
+    summary: 'list number formats: bits, levels, Gaussian error, predicted capacity',
+    example: 'bitlaw formats nf4@64 int4@64',
+    load: () => import('./formats.ts'),
+  },
+]
