@@ -22,8 +22,24 @@ export type RopeScaling =
   | { kind: 'linear'; factor: number }
   | { kind: 'llama3'; factor: number; lowFrequencyFactor: number; highFrequencyFactor: number; originalContext: number }
   | { kind: 'dynamic'; factor: number; originalContext: number }
-  | { kind: 'yarn'; factor: number; originalContext: number; betaFast: number; betaSlow: number; attentionFactor: number | null; mscale?: number; mscaleAllDim?: number; truncate?: boolean }
-  | { kind: 'longrope'; shortFactor: readonly number[]; longFactor: readonly number[]; originalContext: number; attentionFactor: number }
+  | {
+      kind: 'yarn'
+      factor: number
+      originalContext: number
+      betaFast: number
+      betaSlow: number
+      attentionFactor: number | null
+      mscale?: number
+      mscaleAllDim?: number
+      truncate?: boolean
+    }
+  | {
+      kind: 'longrope'
+      shortFactor: readonly number[]
+      longFactor: readonly number[]
+      originalContext: number
+      attentionFactor: number
+    }
 
 /** The record. Widths are counts of numbers, a head's size included, so nothing is derived twice. */
 export interface ModelConfig {
@@ -109,7 +125,13 @@ export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
     if (norm.gain) add(`${name}.weight`, [size], 'norm')
     if (norm.bias) add(`${name}.bias`, [size], 'bias')
   }
-  const addLinear = (name: string, out: number, inputs: number, hasBias: boolean, kind: ParameterSpec['kind'] = 'linear') => {
+  const addLinear = (
+    name: string,
+    out: number,
+    inputs: number,
+    hasBias: boolean,
+    kind: ParameterSpec['kind'] = 'linear',
+  ) => {
     add(`${name}.weight`, [out, inputs], kind)
     if (hasBias) add(`${name}.bias`, [out], 'bias')
   }

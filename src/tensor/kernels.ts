@@ -35,8 +35,8 @@ export interface LinearPart {
   bias?: Floats
   /** (rows, outputs) */
   y: Floats
-  /** Add to y what it holds already (the residual stream) instead of overwriting it. */
-  accumulate?: boolean
+  /** (rows, outputs), added to the product (the residual stream); may be y itself. */
+  residual?: Floats
 }
 
 /** The backward pass of one LinearPart. */
@@ -104,38 +104,115 @@ export interface Kernels {
   /** Zeroed floats of this implementation's number type. */
   allocate(length: number): Floats
 
-  /** y = Qa(x) Qw(weight)^T + bias for each part; x is (rows, inputs), quantized once. */
+  /** y = Qa(x) Qw(weight)^T + bias (+ residual) for each part; x is (rows, inputs), quantized once. */
   linear(x: Floats, rows: number, inputs: number, parts: readonly LinearPart[], rounding: Rounding): void
   /** dx (rows, inputs; overwritten, or added to where `accumulate`) = sum of dy Qw(weight); dWeight += dy^T Qa(x); dBias += sum of dy. */
-  linearBackward(x: Floats, rows: number, inputs: number, parts: readonly LinearBackwardPart[], dx: Floats | null, accumulate: boolean, rounding: Rounding): void
+  linearBackward(
+    x: Floats,
+    rows: number,
+    inputs: number,
+    parts: readonly LinearBackwardPart[],
+    dx: Floats | null,
+    accumulate: boolean,
+    rounding: Rounding,
+  ): void
 
   /** out = x normalised over each row * gain + bias; `saved` keeps (rows) 1/std and, for layer norm, (rows) means behind them. */
   norm(x: Floats, gain: Floats | null, bias: Floats | null, out: Floats, saved: Floats, shape: NormShape): void
   /** dx is overwritten, or added to where `accumulate`; dGain and dBias are added to. */
-  normBackward(x: Floats, gain: Floats | null, saved: Floats, dy: Floats, dx: Floats, accumulate: boolean, dGain: Floats | null, dBias: Floats | null, shape: NormShape): void
+  normBackward(
+    x: Floats,
+    gain: Floats | null,
+    saved: Floats,
+    dy: Floats,
+    dx: Floats,
+    accumulate: boolean,
+    dGain: Floats | null,
+    dBias: Floats | null,
+    shape: NormShape,
+  ): void
 
   /** Rotates, in place, the first 2*pairs numbers of each head: x is (rows, heads, headSize), cos and sin (length, pairs), position = row % length + offset; halves (i, i + pairs) belong together. `inverse` turns back: the gradient. */
-  rotary(x: Floats, rows: number, heads: number, headSize: number, cos: Floats, sin: Floats, pairs: number, length: number, inverse: boolean): void
+  rotary(
+    x: Floats,
+    rows: number,
+    heads: number,
+    headSize: number,
+    cos: Floats,
+    sin: Floats,
+    pairs: number,
+    length: number,
+    inverse: boolean,
+  ): void
 
   /** Causal attention: q (batch*length, heads*headSize), k and v (batch*length, kvHeads*headSize) -> out like q; logSums (batch, heads, length) keeps ln of the softmax's denominators. */
   attention(q: Floats, k: Floats, v: Floats, out: Floats, logSums: Floats, shape: AttentionShape): void
   /** Overwrites dq, dk, dv. */
-  attentionBackward(q: Floats, k: Floats, v: Floats, out: Floats, logSums: Floats, dOut: Floats, dq: Floats, dk: Floats, dv: Floats, shape: AttentionShape): void
+  attentionBackward(
+    q: Floats,
+    k: Floats,
+    v: Floats,
+    out: Floats,
+    logSums: Floats,
+    dOut: Floats,
+    dq: Floats,
+    dk: Floats,
+    dv: Floats,
+    shape: AttentionShape,
+  ): void
 
   /** out = f(gate) * up, or f(gate) where up is null. */
   activation(gate: Floats, up: Floats | null, out: Floats, kind: Activation): void
   /** Overwrites dGate and dUp; either may be the same array as its forward counterpart. */
-  activationBackward(gate: Floats, up: Floats | null, dOut: Floats, dGate: Floats, dUp: Floats | null, kind: Activation): void
+  activationBackward(
+    gate: Floats,
+    up: Floats | null,
+    dOut: Floats,
+    dGate: Floats,
+    dUp: Floats | null,
+    kind: Activation,
+  ): void
 
   /** out (ids.length, width) = table[id] * scale (+ positions[offset + row % length]). */
-  embed(table: Weights, ids: Int32Array, width: number, out: Floats, scale: number, positions?: { table: Weights; length: number; offset: number }): void
+  embed(
+    table: Weights,
+    ids: Int32Array,
+    width: number,
+    out: Floats,
+    scale: number,
+    positions?: { table: Weights; length: number; offset: number },
+  ): void
   /** dTable and dPositions are added to, in a fixed order. */
-  embedBackward(dOut: Floats, ids: Int32Array, width: number, dTable: Floats, scale: number, positions?: { dTable: Floats; length: number; offset: number }): void
+  embedBackward(
+    dOut: Floats,
+    ids: Int32Array,
+    width: number,
+    dTable: Floats,
+    scale: number,
+    positions?: { dTable: Floats; length: number; offset: number },
+  ): void
 
   /** losses (rows) = -ln softmax(x weight^T + bias)[target] without a full matrix of logits; target -1: not scored, loss 0. softcap caps logits as in AttentionShape. */
-  crossEntropy(x: Floats, weight: Weights, bias: Floats | null, targets: Int32Array, losses: Floats, shape: { rows: number; width: number; vocab: number; softcap?: number; compute: Compute }): void
+  crossEntropy(
+    x: Floats,
+    weight: Weights,
+    bias: Floats | null,
+    targets: Int32Array,
+    losses: Floats,
+    shape: { rows: number; width: number; vocab: number; softcap?: number; compute: Compute },
+  ): void
   /** The same, and the gradient of (sum of losses) * scale: dx is overwritten, dWeight and dBias added to. */
-  crossEntropyBackward(x: Floats, weight: Weights, bias: Floats | null, targets: Int32Array, losses: Floats, dx: Floats, dWeight: Floats | null, dBias: Floats | null, shape: { rows: number; width: number; vocab: number; softcap?: number; compute: Compute; scale: number }): void
+  crossEntropyBackward(
+    x: Floats,
+    weight: Weights,
+    bias: Floats | null,
+    targets: Int32Array,
+    losses: Floats,
+    dx: Floats,
+    dWeight: Floats | null,
+    dBias: Floats | null,
+    shape: { rows: number; width: number; vocab: number; softcap?: number; compute: Compute; scale: number },
+  ): void
   /** In place: each row of logits (rows, width) becomes its log-softmax. */
   logSoftmax(logits: Floats, rows: number, width: number): void
 
