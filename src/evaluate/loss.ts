@@ -1,36 +1,38 @@
 // Loss of a model on a text: nats per token over windows, with its error, perplexity and bits per byte.
+
+import { RequestError } from '../formats/error.ts'
+import { parseFormat } from '../formats/index.ts'
+import type { Precision } from '../model/config.ts'
 import { createInference } from '../model/inference.ts'
 import type { Model } from '../model/model.ts'
-import type { Precision } from '../model/config.ts'
-import { parseFormat } from '../formats/index.ts'
 import type { Compute, Kernels } from '../tensor/kernels.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
-import { RequestError } from '../formats/error.ts'
 import { clusteredError, estimate } from './statistics.ts'
 import { planWindows, type Window, type WindowConvention } from './windows.ts'
 
-/** A text as token ids, the start token (where the tokenizer has one) in front; bytes of its UTF-8, null where unknown. */
+/** A text as token ids, the start token (where there is one) in front; bytes of its UTF-8, null where unknown. */
 export interface TokenizedText {
   ids: Int32Array
+  start: number | null
   bytes: number | null
 }
 
-/** The id that stands before the first token of a text: what the tokenizer adds by default, else its bos, else its eos, else none. */
-export function startTokens(tokenizer: Tokenizer): number[] {
+/** The id that stands before the first token of a text: what the tokenizer adds by default, else its bos, else its eos, else null. llama.cpp uses the first of these only. */
+export function startToken(tokenizer: Tokenizer, convention: WindowConvention = 'rolling'): number | null {
   const added = tokenizer.encode('', { special: true })
-  if (added.length > 0) return [added[0]]
-  const start = tokenizer.bos ?? tokenizer.eos
-  return start === null ? [] : [start]
+  if (added.length > 0) return added[0]
+  return convention === 'llama.cpp' ? null : (tokenizer.bos ?? tokenizer.eos)
 }
 
 /** Tokenizes a text for scoring: start token, then the text's own tokens, no token added behind. */
-export function tokenizeText(tokenizer: Tokenizer, text: string): TokenizedText {
+export function tokenizeText(tokenizer: Tokenizer, text: string, convention?: WindowConvention): TokenizedText {
   const body = tokenizer.encode(text, { special: false })
-  const start = startTokens(tokenizer)
-  const ids = new Int32Array(start.length + body.length)
-  ids.set(start)
-  ids.set(body, start.length)
-  return { ids, bytes: Buffer.byteLength(text) }
+  const start = startToken(tokenizer, convention)
+  if (start === null) return { ids: body, start, bytes: Buffer.byteLength(text) }
+  const ids = new Int32Array(1 + body.length)
+  ids[0] = start
+  ids.set(body, 1)
+  return { ids, start, bytes: Buffer.byteLength(text) }
 }
 
 /** How a text is scored; context defaults to the model's own maximum. */
@@ -74,7 +76,7 @@ export function roundsWholeTensor(precision: Precision | null | undefined): bool
 }
 
 /** Checks a text and plans its windows for a model. */
-export function textWindows(model: Model, ids: Int32Array, options: ScoreOptions): Window[] {
+export function textWindows(model: Model, { ids }: TokenizedText, options: ScoreOptions): Window[] {
   const context = options.context ?? model.config.context
   if (model.config.position.kind === 'learned' && context > model.config.position.positions)
     throw new RequestError(`context ${context} is longer than the model's ${model.config.position.positions} positions`)
@@ -94,7 +96,7 @@ export function textWindows(model: Model, ids: Int32Array, options: ScoreOptions
 
 /** Equal windows together, as many as fit a batch; called with the inputs (batch * length), the windows, in order. */
 export function forEachBatch(
-  ids: Int32Array,
+  { ids, start }: TokenizedText,
   windows: readonly Window[],
   batchTokens: number,
   visit: (inputs: Int32Array, batch: readonly Window[], length: number) => void,
@@ -107,7 +109,7 @@ export function forEachBatch(
     const inputs = new Int32Array(batch.length * length)
     batch.forEach((window, b) => {
       inputs.set(ids.subarray(window.first, window.first + length), b * length)
-      if (window.startToken) inputs[b * length] = ids[0]
+      if (window.startToken && start !== null) inputs[b * length] = start
     })
     visit(inputs, batch, length)
     i = end
@@ -117,12 +119,12 @@ export function forEachBatch(
 /** Loss of each token and their mean; throws RequestError where the text, context or stride does not fit the model. */
 export function evaluateText(model: Model, kernels: Kernels, text: TokenizedText, options: ScoreOptions): TextScore {
   const { ids } = text
-  const windows = textWindows(model, ids, options)
+  const windows = textWindows(model, text, options)
   const total = windows.reduce((sum, window) => sum + window.targets, 0)
   const losses = new Float64Array(total)
   const inference = createInference(model, kernels, { precision: options.precision ?? null, compute: options.compute })
   let done = 0
-  forEachBatch(ids, windows, roundsWholeTensor(options.precision) ? 1 : BATCH_TOKENS, (inputs, batch, length) => {
+  forEachBatch(text, windows, roundsWholeTensor(options.precision) ? 1 : BATCH_TOKENS, (inputs, batch, length) => {
     const targets = new Int32Array(inputs.length).fill(-1)
     batch.forEach((window, b) => {
       for (let i = 0; i < window.targets; i++) {
@@ -132,7 +134,8 @@ export function evaluateText(model: Model, kernels: Kernels, text: TokenizedText
     })
     const scored = inference.losses(inputs, targets, batch.length, length)
     batch.forEach((window, b) => {
-      for (let i = 0; i < window.targets; i++) losses[done++] = scored[b * length + window.firstTarget + i - window.first]
+      for (let i = 0; i < window.targets; i++)
+        losses[done++] = scored[b * length + window.firstTarget + i - window.first]
     })
     options.onProgress?.(done, total)
   })

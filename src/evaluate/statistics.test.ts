@@ -11,7 +11,12 @@ test('mean and standard error', () => {
 
 test('paired differences take away what both share', () => {
   const shared = [1, 5, 9, 2]
-  expect(pairedEstimate(shared.map(x => x + 0.5), shared)).toMatchObject({ mean: 0.5, standardError: 0 })
+  expect(
+    pairedEstimate(
+      shared.map(x => x + 0.5),
+      shared,
+    ),
+  ).toMatchObject({ mean: 0.5, standardError: 0 })
   expect(() => pairedEstimate([1], [1, 2])).toThrow('cannot pair')
 })
 

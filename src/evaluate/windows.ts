@@ -38,7 +38,13 @@ export function planWindows(
   if (convention === 'llama.cpp') {
     const half = Math.floor(context / 2)
     for (let first = 0; first + context <= tokens && windows.length < limit; first += context)
-      windows.push({ first, inputs: context - 1, firstTarget: first + half, targets: context - 1 - half, startToken: true })
+      windows.push({
+        first,
+        inputs: context - 1,
+        firstTarget: first + half,
+        targets: context - 1 - half,
+        startToken: true,
+      })
     return windows.filter(window => window.targets > 0)
   }
   for (let done = 0, index = 0; done < targets && windows.length < limit; index++) {
@@ -47,7 +53,8 @@ export function planWindows(
         ? Math.min(targets, done === 0 ? context : done + stride)
         : Math.min(targets, index * stride + context)
     const first = convention === 'rolling' ? Math.max(0, end - context) : index * stride
-    if (end > done) windows.push({ first, inputs: end - first, firstTarget: done, targets: end - done, startToken: false })
+    if (end > done)
+      windows.push({ first, inputs: end - first, firstTarget: done, targets: end - done, startToken: false })
     done = end
   }
   return windows
