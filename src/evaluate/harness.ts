@@ -1,27 +1,17 @@
-// Scores tasks: context and continuation to token ids as lm-evaluation-harness splits them, log-likelihood and
-// greediness of each continuation, accuracy over a set with its error, paired comparison of two models.
-
-import type { Precision } from '../model/config.ts'
-import { createInference } from '../model/inference.ts'
+// Scores tasks: accuracy over a set with its error, example by example, and the paired comparison of two models.
 import type { Model } from '../model/model.ts'
-import type { Compute, Kernels } from '../tensor/kernels.ts'
+import type { Kernels } from '../tensor/kernels.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
-import { argmax, logProbabilities } from './divergence.ts'
-import { roundsWholeTensor, startToken } from './loss.ts'
+import { argmax } from './divergence.ts'
+import {
+  type EncodedRequest,
+  encodeRequests,
+  type RequestOptions,
+  type RequestScore,
+  scoreRequests,
+} from './requests.ts'
 import { estimate, interval, mcnemar, pairedEstimate } from './statistics.ts'
 import type { Example, Row, Task } from './tasks.ts'
-
-/** Token ids of one request; the model sees context then continuation, the continuation is scored. */
-export interface EncodedRequest {
-  context: Int32Array
-  continuation: Int32Array
-}
-
-/** Log-likelihood (nats) of a continuation and whether each of its tokens is the model's first choice. */
-export interface RequestScore {
-  logLikelihood: number
-  isGreedy: boolean
-}
 
 /** One scored example of a task; `predicted` and `predictedNorm` index its choices (the first of equals). */
 export interface ExampleScore {
@@ -60,89 +50,12 @@ export interface TaskResult {
   details: readonly ExampleScore[]
 }
 
-/** Splits as the harness does: spaces at the end of the context move to the continuation, and the continuation is what the whole has beyond the context's tokens. */
-export function encodeRequest(tokenizer: Tokenizer, context: string, continuation: string): EncodedRequest {
-  if (context === '') {
-    const ids = tokenizer.encode(continuation, { special: false })
-    const start = startToken(tokenizer)
-    if (start === null || ids[0] === start) return { context: ids.slice(0, 1), continuation: ids.slice(1) }
-    return { context: Int32Array.of(start), continuation: ids }
-  }
-  const kept = context.trimEnd()
-  const moved = context.slice(kept.length) + continuation
-  const whole = tokenizer.encode(kept + moved, { special: true })
-  const head = tokenizer.encode(kept, { special: true })
-  return { context: head, continuation: whole.slice(head.length) }
-}
-
 /** How tasks are scored. */
-export interface TaskOptions {
-  compute: Compute
-  precision?: Precision | null
-  /** Longest input in tokens; the model's context by default. Longer requests lose their beginning. */
-  context?: number
+export interface TaskOptions extends RequestOptions {
   /** The first examples only. */
   limit?: number
   /** Solved examples before each question: the first others of the set, in order. */
   fewshot?: number
-  onProgress?: (done: number, total: number) => void
-}
-
-/** Scores requests in batches of similar length, padded at the right, where causal attention does not look. */
-export function scoreRequests(
-  model: Model,
-  kernels: Kernels,
-  requests: readonly EncodedRequest[],
-  options: TaskOptions,
-): { scores: RequestScore[]; truncated: number } {
-  const { vocab } = model.config
-  const context = options.context ?? model.config.context
-  const inference = createInference(model, kernels, { precision: options.precision ?? null, compute: options.compute })
-  let truncated = 0
-  const prepared = requests.map(({ context: head, continuation }, index) => {
-    const whole = new Int32Array(head.length + continuation.length)
-    whole.set(head)
-    whole.set(continuation, head.length)
-    const cut = Math.max(0, whole.length - 1 - context)
-    if (cut > 0) truncated++
-    const tokens = whole.subarray(cut)
-    return { index, tokens, scored: Math.min(continuation.length, tokens.length - 1) }
-  })
-  const order = prepared
-    .filter(request => request.scored > 0)
-    .sort((a, b) => a.tokens.length - b.tokens.length || a.index - b.index)
-  const scores: RequestScore[] = requests.map(() => ({ logLikelihood: 0, isGreedy: true }))
-  const batchTokens = roundsWholeTensor(options.precision) ? 1 : 4096
-  let done = 0
-  for (let i = 0; i < order.length; ) {
-    let end = i + 1
-    while (end < order.length && (end + 1 - i) * (order[end].tokens.length - 1) <= batchTokens) end++
-    const batch = order.slice(i, end)
-    const length = batch[batch.length - 1].tokens.length - 1
-    const inputs = new Int32Array(batch.length * length)
-    const rows: number[] = []
-    batch.forEach(({ tokens, scored }, b) => {
-      inputs.set(tokens.subarray(0, tokens.length - 1), b * length)
-      for (let t = tokens.length - 1 - scored; t < tokens.length - 1; t++) rows.push(b * length + t)
-    })
-    // A quarter of a gigabyte of logits at most.
-    const chunk = Math.max(1, Math.floor(2 ** 26 / vocab))
-    const targets = batch.flatMap(({ tokens, scored }) => [...tokens.subarray(tokens.length - scored)])
-    const owners = batch.flatMap(({ index, scored }) => new Array<number>(scored).fill(index))
-    for (let from = 0; from < rows.length; from += chunk) {
-      const part = Int32Array.from(rows.slice(from, from + chunk))
-      const logs = logProbabilities(inference, kernels, vocab, inputs, batch.length, length, part)
-      for (let r = 0; r < part.length; r++) {
-        const score = scores[owners[from + r]]
-        score.logLikelihood += logs[r * vocab + targets[from + r]]
-        if (argmax(logs, r * vocab, vocab) !== targets[from + r]) score.isGreedy = false
-      }
-    }
-    done += batch.length
-    options.onProgress?.(done, order.length)
-    i = end
-  }
-  return { scores, truncated }
 }
 
 /** Solved examples, two line ends between them, that stand before a question. */
@@ -157,34 +70,34 @@ function fewshotPrefix(examples: readonly Example[], skip: number, count: number
 }
 
 /** Scores a task's rows; examples with a continuation of no tokens are left out and listed. */
-export function evaluateTask(
+export async function evaluateTask(
   model: Model,
   kernels: Kernels,
   tokenizer: Tokenizer,
   task: Task,
   rows: readonly Row[],
   options: TaskOptions,
-): TaskResult {
+): Promise<TaskResult> {
   const examples = rows.map(row => task.example(row))
   const selected = examples.slice(0, options.limit ?? examples.length)
-  const leftOut: number[] = []
-  const encoded: { index: number; example: Example; requests: EncodedRequest[] }[] = []
-  selected.forEach((example, index) => {
+  const pairs = selected.flatMap(({ contexts, continuations }, index) => {
     const prefix = fewshotPrefix(examples, index, options.fewshot ?? 0)
-    const requests = example.continuations.map((continuation, i) =>
-      encodeRequest(tokenizer, prefix + (example.contexts[i] ?? example.contexts[0]), continuation),
-    )
-    if (requests.some(request => request.continuation.length === 0)) leftOut.push(index)
-    else encoded.push({ index, example, requests })
+    return continuations.map((continuation, i) => [prefix + (contexts[i] ?? contexts[0]), continuation] as const)
   })
-  const { scores, truncated } = scoreRequests(
-    model,
-    kernels,
-    encoded.flatMap(({ requests }) => requests),
-    options,
-  )
+  const encoded = await encodeRequests(tokenizer, pairs)
+  const leftOut: number[] = []
+  const scorable: { index: number; example: Example; requests: EncodedRequest[] }[] = []
   let at = 0
-  const details = encoded.map(({ index, example, requests }) => {
+  selected.forEach((example, index) => {
+    const requests = encoded.slice(at, at + example.continuations.length)
+    at += requests.length
+    if (requests.some(request => request.continuation.length === 0)) leftOut.push(index)
+    else scorable.push({ index, example, requests })
+  })
+  const all = scorable.flatMap(({ requests }) => requests)
+  const { scores, truncated } = scoreRequests(model, kernels, all, options)
+  at = 0
+  const details = scorable.map(({ index, example, requests }) => {
     const own = scores.slice(at, at + requests.length)
     at += requests.length
     return judge(task, index, example, requests, own)

@@ -18,16 +18,23 @@ export interface TokenizedText {
 }
 
 /** The id that stands before the first token of a text: what the tokenizer adds by default, else its bos, else its eos, else null. llama.cpp uses the first of these only. */
-export function startToken(tokenizer: Tokenizer, convention: WindowConvention = 'rolling'): number | null {
-  const added = tokenizer.encode('', { special: true })
+export async function startToken(
+  tokenizer: Tokenizer,
+  convention: WindowConvention = 'rolling',
+): Promise<number | null> {
+  const added = await tokenizer.encode('', { special: true })
   if (added.length > 0) return added[0]
   return convention === 'llama.cpp' ? null : (tokenizer.bos ?? tokenizer.eos)
 }
 
 /** Tokenizes a text for scoring: start token, then the text's own tokens, no token added behind. */
-export function tokenizeText(tokenizer: Tokenizer, text: string, convention?: WindowConvention): TokenizedText {
-  const body = tokenizer.encode(text, { special: false })
-  const start = startToken(tokenizer, convention)
+export async function tokenizeText(
+  tokenizer: Tokenizer,
+  text: string,
+  convention?: WindowConvention,
+): Promise<TokenizedText> {
+  const body = await tokenizer.encode(text, { special: false })
+  const start = await startToken(tokenizer, convention)
   if (start === null) return { ids: body, start, bytes: Buffer.byteLength(text) }
   const ids = new Int32Array(1 + body.length)
   ids[0] = start
@@ -71,7 +78,7 @@ export function roundsWholeTensor(precision: Precision | null | undefined): bool
   return [precision?.activations, precision?.kv].some(spelling => {
     if (!spelling) return false
     const format = parseFormat(spelling)
-    return 'shares' in format && (format.shares as { kind?: string } | undefined)?.kind === 'tensor'
+    return format.kind === 'scaled' && format.shares === 'tensor'
   })
 }
 
