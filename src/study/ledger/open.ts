@@ -1,0 +1,128 @@
+// Opens the ledger: PGlite in the study's folder, or the server that DATABASE_URL names. Both speak the same SQL.
+import { existsSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { drizzle as drizzlePg } from 'drizzle-orm/node-postgres'
+import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
+import { drizzle as drizzlePglite } from 'drizzle-orm/pglite'
+import { machineError, makeFolder } from '../files.ts'
+import { migrate } from './migrations.ts'
+import * as schema from './schema.ts'
+
+/** Drizzle over either driver. */
+export type Database = PgDatabase<PgQueryResultHKT, typeof schema>
+
+/** One connection, or one transaction on it: Drizzle for our tables, SQL text for the queue's. */
+export interface Connection {
+  db: Database
+  query(text: string, values?: readonly unknown[]): Promise<{ rows: Record<string, unknown>[] }>
+}
+
+/** An open ledger. */
+export interface Ledger extends Connection {
+  kind: 'pglite' | 'postgres'
+  /** What it is, for people: the folder, or the server without its password. */
+  place: string
+  /** All or nothing; the work must use the connection that it is given. */
+  transaction<T>(work: (connection: Connection) => Promise<T>): Promise<T>
+  close(): Promise<void>
+}
+
+type Values = readonly unknown[]
+const nulled = (values: Values) => values.map(value => (value === undefined ? null : value))
+
+/** Opens PGlite in `folder/ledger`; the caller holds the folder's lock. A first start builds it under another name, so a kill leaves no half of one. */
+async function openEmbedded(folder: string): Promise<Ledger> {
+  const { PGlite } = await import('@electric-sql/pglite')
+  type Client = Pick<InstanceType<typeof PGlite>, 'query' | 'exec'>
+  const path = join(folder, 'ledger')
+  if (!existsSync(path)) {
+    const part = `${path}.part`
+    rmSync(part, { recursive: true, force: true })
+    makeFolder(folder)
+    const fresh = await PGlite.create(part)
+    await fresh.close()
+    renameSync(part, path)
+  }
+  const client = await PGlite.create(path)
+  const connect = (on: Client): Connection => ({
+    db: drizzlePglite(on as InstanceType<typeof PGlite>, { schema }) as unknown as Database,
+    // The queue sends several statements in one text where there are no values; only the simple protocol takes those.
+    async query(text, values) {
+      if (values?.length) return (await on.query(text, nulled(values))) as { rows: Record<string, unknown>[] }
+      return ((await on.exec(text)).at(-1) ?? { rows: [] }) as { rows: Record<string, unknown>[] }
+    },
+  })
+  return {
+    kind: 'pglite',
+    place: path,
+    ...connect(client),
+    transaction: work => client.transaction(tx => work(connect(tx as unknown as Client))),
+    close: () => client.close(),
+  }
+}
+
+/** A server's address without user and password. */
+function withoutSecrets(url: string): string {
+  try {
+    const { host, pathname } = new URL(url)
+    return `postgres at ${host || 'a local socket'}${pathname}`
+  } catch {
+    return 'postgres'
+  }
+}
+
+async function openServer(url: string): Promise<Ledger> {
+  const { default: pg } = await import('pg')
+  const pool = new pg.Pool({ connectionString: url, max: 4, application_name: 'bitlaw' })
+  // An idle connection that the server closes is replaced at the next query; without a listener it would end the process.
+  pool.on('error', () => {})
+  type Client = Pick<InstanceType<typeof pg.Client>, 'query'>
+  const connect = (on: Client): Connection => ({
+    db: drizzlePg(on as unknown as InstanceType<typeof pg.Pool>, { schema }) as unknown as Database,
+    async query(text, values) {
+      const result = values?.length ? await on.query(text, nulled(values)) : await on.query(text)
+      const last = Array.isArray(result) ? result[result.length - 1] : result
+      return { rows: last?.rows ?? [] }
+    },
+  })
+  return {
+    kind: 'postgres',
+    place: withoutSecrets(url),
+    ...connect(pool as unknown as Client),
+    async transaction(work) {
+      const client = await pool.connect()
+      let broken: Error | undefined
+      try {
+        await client.query('begin')
+        const result = await work(connect(client))
+        await client.query('commit')
+        return result
+      } catch (error) {
+        await client.query('rollback').catch((failed: Error) => {
+          broken = failed
+        })
+        throw error
+      } finally {
+        client.release(broken)
+      }
+    },
+    close: () => pool.end(),
+  }
+}
+
+/** Opens and migrates the ledger of a study's folder, or the one on a server. */
+export async function openLedger(folder: string, url: string | undefined): Promise<Ledger> {
+  let ledger: Ledger
+  try {
+    ledger = url ? await openServer(url) : await openEmbedded(folder)
+  } catch (error) {
+    throw machineError(`cannot open the ledger in '${folder}'`, error)
+  }
+  try {
+    await ledger.transaction(migrate)
+  } catch (error) {
+    await ledger.close().catch(() => {})
+    throw machineError(`cannot prepare the ledger (${ledger.place})`, error)
+  }
+  return ledger
+}
