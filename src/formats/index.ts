@@ -1,0 +1,17 @@
+// What a k-bit number is: formats as records, their spelling, their codes, their error and their size. Runs in a browser.
+export { type Codebook, codebook, compileCodebook, nearestCode, TIE } from './codebook.ts'
+export {
+  decodeElement,
+  ELEMENTS,
+  elementTable,
+  encodeElement,
+  findElement,
+  fromBfloat16,
+  fromFloat16,
+  roundHalfEven,
+  toBfloat16,
+  toFloat16,
+} from './elements.ts'
+export { didYouMean, nearest, RequestError } from './error.ts'
+export * from './format.ts'
+export { formatOfBits, parseFormat, printElement, printFormat } from './spelling.ts'
