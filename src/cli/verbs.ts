@@ -19,4 +19,11 @@ export const VERBS: readonly Verb[] = [
     example: 'bitlaw formats nf4@64 int4@64',
     load: () => import('./formats.ts'),
   },
+  {
+    name: 'evaluate',
+    usage: '<model...>',
+    summary: 'loss, perplexity, bits per byte, divergence from a reference, zero-shot tasks',
+    example: 'bitlaw evaluate my-model --text held-out.txt --reference my-model-bf16 --gate "kl < 0.02"',
+    load: () => import('./evaluate.ts'),
+  },
 ]
