@@ -1,0 +1,37 @@
+// Scaling laws with precision in them: the records, predictions, fits. Browser-safe.
+import { didYouMean, RequestError } from '../formats/error.ts'
+import { chinchilla, chinchillaTied } from './chinchilla.ts'
+import { kumarTied, kumarTiedOffset, kumarUnifiedTrain, kumarWa, kumarWaOffset } from './kumar.ts'
+import { kumarDelta, kumarUnified } from './kumar-ptq.ts'
+import type { Configuration, Law, Parameters, Prediction } from './law.ts'
+
+export type * from './law.ts'
+
+/** Every law, in the order of `bitlaw laws`. */
+export const LAWS: readonly Law[] = [
+  chinchilla,
+  chinchillaTied,
+  kumarTied,
+  kumarTiedOffset,
+  kumarWa,
+  kumarWaOffset,
+  kumarUnifiedTrain,
+  kumarDelta,
+  kumarUnified,
+]
+
+/** Short names of laws. */
+const ALIASES: Readonly<Record<string, string>> = { kumar: 'kumar_unified' }
+
+/** The law of that name (`kumar` is short for `kumar_unified`); throws RequestError naming it and the nearest. */
+export function findLaw(name: string): Law {
+  const law = LAWS.find(candidate => candidate.name === (ALIASES[name] ?? name))
+  if (law) return law
+  const names = LAWS.map(candidate => candidate.name)
+  throw new RequestError(`unknown law '${name}'${didYouMean(name, names)}, expected one of ${names.join(', ')}`)
+}
+
+/** What a law with these parameters says about a configuration (N, D, and bits: absent = 16); pure and cheap. */
+export function predict(law: Law | string, parameters: Parameters, configuration: Configuration): Prediction {
+  return (typeof law === 'string' ? findLaw(law) : law).predict(parameters, configuration)
+}
