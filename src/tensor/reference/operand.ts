@@ -1,0 +1,178 @@
+// One operand of a product, quantized and rounded as the design says. Integer codes whose scale is shared by a row or
+// by the whole tensor stay codes when computing in bf16, their scales apart; everything else is the value that the
+// format stores, rounded to bf16 then. In `float` computing every operand is its values.
+
+import type { Format, ScaledFormat } from '../../formats/index.ts'
+import * as formats from '../../formats/index.ts'
+import { roundScale } from '../../formats/scale.ts'
+import type { Compute, Floats, Weights } from '../kernels.ts'
+import { load, roundEven, type Workspace } from './numbers.ts'
+
+/** A matrix (rows, columns) that equals values * scale * rowScales[row]. */
+export interface Operand {
+  values: Float64Array
+  /** The values are integer codes: exact whatever is computed in. */
+  coded: boolean
+  /** Codes of more than 8 bits, which bf16 would not hold. */
+  wide: boolean
+  rowScales: Float64Array | null
+  scale: number
+  /** 1 where the value was outside the format's range; null: asked for nowhere, or nowhere so. */
+  clipped: Uint8Array | null
+}
+
+export interface OperandOptions {
+  format: Format | null
+  absmaxRatio: number
+  /** Say what was clipped. */
+  clipped: boolean
+  compute: Compute
+  /** Scales and quotients are float32 numbers. */
+  single: boolean
+}
+
+/** Bits of a format whose codes are plain integers with one scale a row or a tensor; 0 for any other. */
+export function codeBits(format: Format): number {
+  if (format.kind !== 'scaled' || typeof format.shares === 'number') return 0
+  if (format.centered || format.hadamard || format.proxy > 0 || format.scale === 'e4m3') return 0
+  const { element } = format
+  if (element.kind === 'ternary') return 2
+  return element.kind === 'int' && element.book === 'exact' ? element.bits : 0
+}
+
+/** Rounds a matrix as an operand; `name` keeps its arrays apart from other operands' in the workspace. */
+export function roundOperand(
+  name: string,
+  x: Weights,
+  rows: number,
+  columns: number,
+  options: OperandOptions,
+  work: Workspace,
+): Operand {
+  const { format, compute } = options
+  const size = rows * columns
+  const values = work.floats(name, size)
+  const operand: Operand = { values, coded: false, wide: false, rowScales: null, scale: 1, clipped: null }
+  const bits = format === null ? 0 : codeBits(format)
+  if (format === null) load(x, 0, size, compute === 'bf16', values)
+  else if (bits > 0) roundCodes(name, operand, bits, format as ScaledFormat, x, rows, columns, options, work)
+  else {
+    load(x, 0, size, false, values)
+    const source = options.single ? Float32Array.from(values.subarray(0, size)) : values.subarray(0, size)
+    const rounded = formats.fakeQuantize(source, [rows, columns], format, { absmaxRatio: options.absmaxRatio })
+    if (options.clipped) operand.clipped = outside(name, values, rows, columns, format, options.absmaxRatio, work)
+    load(rounded, 0, size, compute === 'bf16', values)
+  }
+  return operand
+}
+
+/** Integer codes: step = absmax * ratio / largest code, code = x / step to nearest, ties to even. */
+function roundCodes(
+  name: string,
+  operand: Operand,
+  bits: number,
+  format: ScaledFormat,
+  x: Weights,
+  rows: number,
+  columns: number,
+  options: OperandOptions,
+  work: Workspace,
+): void {
+  const { values } = operand
+  load(x, 0, rows * columns, false, values)
+  const groups = format.shares === 'tensor' ? Math.min(rows, 1) : rows
+  const each = groups === 0 ? 0 : (rows * columns) / groups
+  const steps = work.floats(`${name}.steps`, groups)
+  const largest = 2 ** (bits - 1) - 1
+  stepsOf(steps, values, groups, each, largest, rows, columns, format, options)
+  let clipped: Uint8Array | null = null
+  if (options.clipped) clipped = work.bytes(`${name}.clipped`, rows * columns).fill(0, 0, rows * columns)
+  const asValues = options.compute === 'float'
+  const { single } = options
+  for (let g = 0; g < groups; g++) {
+    const step = steps[g]
+    for (let i = g * each; i < (g + 1) * each; i++) {
+      const ratio = step === 0 ? 0 : single ? Math.fround(values[i] / step) : values[i] / step
+      let code = roundEven(ratio)
+      if (code > largest || code < -largest) {
+        code = code > 0 ? largest : -largest
+        if (clipped !== null) clipped[i] = 1
+      }
+      values[i] = asValues ? (single ? Math.fround(code * step) : code * step) : code
+    }
+  }
+  operand.clipped = clipped
+  if (asValues) return
+  operand.coded = true
+  operand.wide = bits > 8
+  if (format.shares === 'tensor') operand.scale = groups === 0 ? 1 : steps[0]
+  else operand.rowScales = steps
+}
+
+function stepsOf(
+  steps: Float64Array,
+  values: Float64Array,
+  groups: number,
+  each: number,
+  largest: number,
+  rows: number,
+  columns: number,
+  format: ScaledFormat,
+  { absmaxRatio, single }: OperandOptions,
+): void {
+  const { scale } = format
+  if (format.clip || format.stochastic || scale === 'dyn8x256' || scale === 'e4m3') {
+    const source = Float32Array.from(values.subarray(0, rows * columns))
+    const { scales } = formats.encode(source, [rows, columns], format, { absmaxRatio })
+    for (let g = 0; g < groups; g++) steps[g] = (scales as Float32Array)[g]
+    return
+  }
+  for (let g = 0; g < groups; g++) {
+    let absmax = 0
+    for (let i = g * each; i < (g + 1) * each; i++) {
+      const size = Math.abs(values[i])
+      if (size > absmax) absmax = size
+    }
+    const step = single ? Math.fround(Math.fround(absmax * absmaxRatio) / largest) : (absmax * absmaxRatio) / largest
+    steps[g] = roundScale(step, scale)
+  }
+}
+
+/** 1 where |x| is beyond its group's absmax * ratio (below min or above max times ratio with a zero point): what other formats clip. */
+function outside(
+  name: string,
+  x: Float64Array,
+  rows: number,
+  columns: number,
+  format: Format,
+  ratio: number,
+  work: Workspace,
+): Uint8Array | null {
+  if (format.kind !== 'scaled' || ratio >= 1) return null
+  const size = rows * columns
+  const group = format.shares === 'tensor' ? size : typeof format.shares === 'number' ? format.shares : columns
+  const clipped = work.bytes(`${name}.clipped`, size).fill(0, 0, size)
+  for (let from = 0; from < size; from += group) {
+    const to = Math.min(from + group, size)
+    let low = 0
+    let high = 0
+    for (let i = from; i < to; i++) {
+      if (x[i] < low) low = x[i]
+      if (x[i] > high) high = x[i]
+    }
+    if (format.element.kind !== 'uint') {
+      high = Math.max(high, -low)
+      low = -high
+    }
+    for (let i = from; i < to; i++) clipped[i] = x[i] > high * ratio || x[i] < low * ratio ? 1 : 0
+  }
+  return clipped
+}
+
+/** The values of an operand (rows, columns) as floats: what the format stores. */
+export function storeValues(operand: Operand, rows: number, columns: number, out: Floats): void {
+  for (let r = 0; r < rows; r++) {
+    const scale = operand.rowScales === null ? operand.scale : operand.rowScales[r]
+    for (let i = r * columns; i < (r + 1) * columns; i++) out[i] = operand.values[i] * scale
+  }
+}
