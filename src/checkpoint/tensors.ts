@@ -1,6 +1,5 @@
 // A file of named tensors, whatever its format: what each is, and its bytes when asked for. Knows no model.
-import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs'
-import { RequestError } from '../formats/error.ts'
+import type { ByteFile } from './bytes.ts'
 
 /** Types of numbers by their safetensors names; a ggml block type by its lower-case name (q4_0, q6_k). */
 export type Dtype = string
@@ -28,43 +27,62 @@ export interface TensorFile {
   close(): void
 }
 
-/** An open file that is read by position and checks every range against its size. */
-export interface ByteFile {
-  readonly path: string
-  readonly size: number
-  /** `length` bytes from `offset`, into `target` where one is given. */
-  read(offset: number, length: number, target?: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer>
-  close(): void
+/** Product of a shape, checked: each size a whole number, the product no more than `limit`; `where` begins the error. */
+export function checkedCount(shape: readonly unknown[], where: string, limit = Number.MAX_SAFE_INTEGER): number {
+  let count = 1
+  if (shape.length > 64) throw new Error(`${where} has ${shape.length} dimensions, expected at most 64`)
+  for (const size of shape) {
+    if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0)
+      throw new Error(`${where} has shape [${shape.slice(0, 8).join(', ')}], expected whole numbers`)
+    count *= size
+    if (count > limit)
+      throw new Error(`${where} has shape [${shape.slice(0, 8).join(', ')}], more numbers than the file can hold`)
+  }
+  return count
 }
 
-/** The most bytes that one system call is asked for. */
-const READ_STEP = 1 << 30
-
-/** Opens a file for reading by position; a range outside the file is an error that names the file. */
-export function openBytes(path: string): ByteFile {
-  if (!existsSync(path)) throw new RequestError(`no file '${path}'`)
-  const descriptor = openSync(path, 'r')
-  const size = fstatSync(descriptor).size
+/** A TensorFile over a table of ranges in one file; the ranges were checked by the reader that made them. */
+export function tensorsAt(
+  file: ByteFile,
+  table: ReadonlyMap<string, TensorInfo & { offset: number }>,
+  metadata: Readonly<Record<string, unknown>>,
+): TensorFile {
+  const entry = (name: string) => {
+    const found = table.get(name)
+    if (!found) throw new Error(`no tensor '${name}' in '${file.path}'`)
+    return found
+  }
   return {
-    path,
-    size,
-    read(offset, length, target = new Uint8Array(checkedLength(length, size, path))) {
-      if (!Number.isSafeInteger(offset) || offset < 0 || length < 0 || offset + length > size)
-        throw new Error(`'${path}' ends at byte ${size}, expected ${length} bytes at ${offset}`)
-      for (let done = 0; done < length; ) {
-        const got = readSync(descriptor, target, done, Math.min(READ_STEP, length - done), offset + done)
-        if (got === 0) throw new Error(`'${path}' became shorter while it was read`)
-        done += got
-      }
-      return target
-    },
-    close: () => closeSync(descriptor),
+    names: [...table.keys()],
+    metadata,
+    has: name => table.has(name),
+    info: entry,
+    read: name => file.read(entry(name).offset, entry(name).bytes),
+    close: file.close,
   }
 }
 
-/** A length that may be allocated: no more than the file holds. */
-function checkedLength(length: number, size: number, path: string): number {
-  if (!Number.isSafeInteger(length) || length < 0 || length > size)
-    throw new Error(`'${path}' has ${size} bytes, expected ${length}`)
-  return length
+/** Several files as one: the shards of a checkpoint. */
+export function joinTensors(files: readonly TensorFile[]): TensorFile {
+  const owner = new Map<string, TensorFile>()
+  for (const file of files)
+    for (const name of file.names) {
+      if (owner.has(name)) throw new Error(`tensor '${name}' is in two shards`)
+      owner.set(name, file)
+    }
+  const of = (name: string) => {
+    const found = owner.get(name)
+    if (!found) throw new Error(`no tensor '${name}' in the checkpoint`)
+    return found
+  }
+  return {
+    names: [...owner.keys()],
+    metadata: files[0]?.metadata ?? {},
+    has: name => owner.has(name),
+    info: name => of(name).info(name),
+    read: name => of(name).read(name),
+    close: () => {
+      for (const file of files) file.close()
+    },
+  }
 }

@@ -15,7 +15,11 @@ export type Position =
       layers?: readonly boolean[]
     }
   | { kind: 'learned'; positions: number; offset: number } // offset: OPT's first 2 rows are not positions
-  | { kind: 'alibi' }
+  | {
+      kind: 'alibi'
+      /** The slopes are multiplied by this (Falcon: 1/sqrt(head size)); absent: 1. */
+      scale?: number
+    }
 
 /** Stretching of rotary angles for contexts longer than trained on, as in transformers' rope_scaling. */
 export type RopeScaling =

@@ -38,7 +38,10 @@ function specialId(tokenizer: Library, folder: string, role: 'bos' | 'eos'): num
     const id = Array.isArray(value) ? value[0] : value
     if (typeof id === 'number') return id
   }
-  const known = role === 'bos' ? ['<s>', '<|endoftext|>', '<bos>', '<|begin_of_text|>'] : ['</s>', '<|endoftext|>', '<eos>', '<|end_of_text|>']
+  const known =
+    role === 'bos'
+      ? ['<s>', '<|endoftext|>', '<bos>', '<|begin_of_text|>']
+      : ['</s>', '<|endoftext|>', '<eos>', '<|end_of_text|>']
   for (const text of known) {
     const id = tokenizer.tokenToId(text)
     if (id !== null) return id

@@ -29,7 +29,8 @@ export function findTokenizer(folder: string): string | undefined {
   for (const name of ['tokenizer.json', 'tokenizer.model', 'vocab.json'])
     if (existsSync(join(folder, name))) return join(folder, name)
   const names = readdirSync(folder).sort()
-  const other = names.find(name => /_tokenizer\.json$/.test(name)) ?? names.find(name => /^tok[^/]*\.(model|bin)$/.test(name))
+  const other =
+    names.find(name => /_tokenizer\.json$/.test(name)) ?? names.find(name => /^tok[^/]*\.(model|bin)$/.test(name))
   return other === undefined ? undefined : join(folder, other)
 }
 
@@ -39,7 +40,9 @@ export async function openTokenizer(path: string): Promise<Tokenizer> {
   if (statSync(path).isDirectory()) {
     const file = findTokenizer(path)
     if (file === undefined)
-      throw new RequestError(`no tokenizer in '${path}', expected tokenizer.json, tokenizer.model, vocab.json with merges.txt, or tok*.bin`)
+      throw new RequestError(
+        `no tokenizer in '${path}', expected tokenizer.json, tokenizer.model, vocab.json with merges.txt, or tok*.bin`,
+      )
     return openTokenizer(file)
   }
   const name = basename(path)
