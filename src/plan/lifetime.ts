@@ -1,0 +1,43 @@
+// A model's life in money: training once, answering for years. The well-known example is here with its assumptions
+// open: a model that cost $191M to train against about $6B a year to answer half of all searches with 50-word answers.
+
+/** What a year of answers is made of. */
+export interface Service {
+  /** Queries a day of the whole market. */
+  queriesPerDay: number
+  /** Share of them that the model answers. */
+  share: number
+  wordsPerAnswer: number
+  tokensPerWord: number
+  /** Dollars a million tokens of output, all in. */
+  dollarsPerMillionTokens: number
+}
+
+/** Half of about 8.5 billion searches a day, 50-word answers of 4/3 tokens a word, at GPT-4's list price of $60 a million output tokens (March 2023). */
+export const HALF_OF_ALL_SEARCHES: Service = {
+  queriesPerDay: 8.5e9,
+  share: 0.5,
+  wordsPerAnswer: 50,
+  tokensPerWord: 4 / 3,
+  dollarsPerMillionTokens: 60,
+}
+
+/** Training cost of that example: the AI Index 2024's estimate for Gemini Ultra, $191M. */
+export const EXAMPLE_TRAINING_DOLLARS = 191e6
+
+/** Tokens and dollars of a year of service. */
+export function yearOfService({
+  queriesPerDay,
+  share,
+  wordsPerAnswer,
+  tokensPerWord,
+  dollarsPerMillionTokens,
+}: Service): { tokens: number; dollars: number } {
+  const tokens = queriesPerDay * share * 365 * wordsPerAnswer * tokensPerWord
+  return { tokens, dollars: (tokens / 1e6) * dollarsPerMillionTokens }
+}
+
+/** What serving at k bits instead of 16 saves a year where decoding is bound by memory bandwidth: a share of the cost proportional to the bits read. */
+export function servingSaving(yearly: number, bitsPerParameter: number, boundShare = 1): number {
+  return yearly * boundShare * (1 - bitsPerParameter / 16)
+}
