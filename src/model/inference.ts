@@ -1,8 +1,16 @@
 // The forward pass alone, for any batch and length: losses, chosen logits, and the pieces that calibration walks
-// through layer by layer. Weights may be stored in bf16 and stay so.
-import type { Compute, Floats, Kernels } from '../tensor/kernels.ts'
+// through layer by layer. Weights may be stored in bf16 and stay so; buffers are shared by all layers and stay.
+import type { Format } from '../formats/index.ts'
+import type { Compute, Floats, Kernels, Weights } from '../tensor/kernels.ts'
+import { createBlock } from './block.ts'
 import type { ModelConfig, Precision } from './config.ts'
-import type { Model } from './model.ts'
+import { createEmbedding } from './layers/embedding.ts'
+import { createHead } from './layers/head.ts'
+import type { Scope } from './layers/scope.ts'
+import { type Model, widen } from './model.ts'
+import { parsePrecision } from './precision.ts'
+import { layerRope, type RopeTables } from './rope.ts'
+import { checkLength, checkTargets, checkTokens } from './tokens.ts'
 
 /** How a forward pass rounds: null precision rounds nothing; `compute` is `float` unless given. */
 export interface InferenceOptions {
@@ -18,11 +26,11 @@ export interface Inference {
   readonly config: ModelConfig
   /** Loss in nats of each of batch * length predictions; 0 where the target is -1 (not scored). */
   losses(inputs: Int32Array, targets: Int32Array, batch: number, length: number): Floats
-  /** Logits (rows.length, vocab) of chosen rows, numbered as batch * length + position. */
+  /** Logits (rows.length, vocab) of chosen rows, numbered as sequence * length + position. */
   logits(inputs: Int32Array, batch: number, length: number, rows: Int32Array): Floats
   /** What enters the first block, (batch * length, width). */
   embed(inputs: Int32Array, batch: number, length: number): Floats
-  /** One block, in place. */
+  /** One block, in place; quantized activations, keys and values are each sequence's own. */
   block(layer: number, x: Floats, batch: number, length: number, onInput?: OnInput): void
   /** Losses from what left the last block. */
   finishLosses(x: Floats, targets: Int32Array): Floats
@@ -31,6 +39,104 @@ export interface Inference {
 }
 
 /** A forward pass of `model` on `kernels`; parameters are looked up at each call, so they may be replaced in between. */
-export function createInference(_model: Model, _kernels: Kernels, _options: InferenceOptions = {}): Inference {
-  throw new Error('inference is not built yet')
+export function createInference(model: Model, kernels: Kernels, options: InferenceOptions = {}): Inference {
+  const { config } = model
+  const { width } = config
+  const { compute = 'float' } = options
+  const parsed = parsePrecision(options.precision, compute)
+  const oneByOne = [parsed.rounding.activations, parsed.kv].some(format => format !== null && !isRowWise(format))
+  const pool = new Map<string, Floats>()
+  const vectors = new WeakMap<Weights, Floats>()
+  const buffer = (name: string, size: number) => {
+    const old = pool.get(name)
+    if (old !== undefined && old.length >= size) return old.subarray(0, size)
+    const made = kernels.allocate(size)
+    pool.set(name, made)
+    return made
+  }
+  const vector = (name: string): Floats | null => {
+    const stored = model.parameters.get(name)
+    if (!(stored instanceof Uint16Array)) return stored ?? null
+    const known = vectors.get(stored)
+    if (known !== undefined) return known
+    const made = widen(stored, kernels.allocate(stored.length))
+    vectors.set(stored, made)
+    return made
+  }
+  let ropeLength = -1
+  let rope: (layer: number) => RopeTables | null = () => null
+  const scopeOf = (batch: number, length: number, onInput?: OnInput): Scope => {
+    checkLength(config, length)
+    if (length !== ropeLength) {
+      rope = layerRope(config, kernels, length)
+      ropeLength = length
+    }
+    return {
+      ...parsed,
+      ...(onInput === undefined ? {} : { onInput }),
+      kernels,
+      config,
+      batch,
+      length,
+      compute,
+      rope,
+      weight: name => model.parameters.get(name)!,
+      vector,
+      gradient: () => null,
+      keep: buffer,
+      scratch: (name, size) => buffer(`scratch ${name}`, size),
+    }
+  }
+  const embed = (inputs: Int32Array, batch: number, length: number) => {
+    checkTokens(config, batch * length, inputs)
+    const x = kernels.allocate(batch * length * width)
+    createEmbedding(scopeOf(batch, length), x).forward(inputs)
+    return x
+  }
+  const block = (layer: number, x: Floats, batch: number, length: number, onInput?: OnInput) => {
+    const together = oneByOne ? 1 : batch
+    for (let b = 0; b < batch; b += together) {
+      const part = x.subarray(b * length * width, (b + together) * length * width)
+      createBlock(scopeOf(together, length, onInput), layer, part, part).forward()
+    }
+  }
+  const run = (inputs: Int32Array, batch: number, length: number) => {
+    const x = embed(inputs, batch, length)
+    for (let layer = 0; layer < config.layers; layer++) block(layer, x, batch, length)
+    return x
+  }
+  // the head looks at rows alone: a batch of sequences of one
+  const headScope = (rows: number): Scope => ({ ...scopeOf(1, 0), batch: rows, length: 1 })
+  const finishLosses = (x: Floats, targets: Int32Array) => {
+    checkTargets(config, x.length / width, targets)
+    const losses = kernels.allocate(targets.length)
+    createHead(headScope(targets.length)).losses(x, targets, losses)
+    return losses
+  }
+  const finishLogits = (x: Floats, rows: Int32Array) => {
+    const chosen = buffer('chosen', rows.length * width)
+    for (let i = 0; i < rows.length; i++) chosen.set(x.subarray(rows[i] * width, (rows[i] + 1) * width), i * width)
+    const logits = kernels.allocate(rows.length * config.vocab)
+    createHead(headScope(rows.length)).logits(chosen, logits)
+    return logits
+  }
+  return {
+    config,
+    embed,
+    block,
+    finishLosses,
+    finishLogits,
+    losses(inputs, targets, batch, length) {
+      checkTargets(config, batch * length, targets)
+      return finishLosses(run(inputs, batch, length), targets)
+    },
+    logits: (inputs, batch, length, rows) => finishLogits(run(inputs, batch, length), rows),
+  }
+}
+
+/** Whether a row's rounding depends on that row alone, so that sequences may be rounded together. */
+function isRowWise(format: Format): boolean {
+  if (format.kind === 'plain') return true
+  if (format.kind === 'preset') return format.name !== 'nvfp4'
+  return format.shares === 'channel' || format.shares === 'token'
 }
