@@ -1,0 +1,246 @@
+// A study's specification: corpora, models, tokens, precisions, schedules, seeds; what is quantized how; what is scored and fitted.
+// The parts that a run has too are the schemas of train/config.ts. A schema's message says what was expected; yaml.ts adds line and key.
+import { z } from 'zod'
+import { parseFormat } from '../formats/index.ts'
+import { findLaw } from '../laws/index.ts'
+import { parseQuantity } from '../table/quantity.ts'
+import { dataSchema, modelSchema, optimizerSchema, precisionSchema, scheduleSchema } from '../train/config.ts'
+import { quantity, tokenCount, whole } from '../train/parse.ts'
+import { expandBraces } from './axes.ts'
+import { conditionSchema } from './conditions.ts'
+import { parseYaml } from './yaml.ts'
+
+const words = (what: string) => z.string(what).min(1, what)
+const list = <T extends z.ZodType>(item: T, what: string) => z.array(item, what).min(1, what)
+
+/** Fields with lists of values, of one length where they are zipped. */
+const grid = (fields: z.ZodRawShape, what: string) => {
+  const listOf = (name: string, field: unknown) =>
+    z
+      .array(field as z.ZodType, `a list of values of ${name}`)
+      .min(1, `at least one value of ${name}`)
+      .optional()
+  const lists = Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, listOf(name, field)]))
+  return z.strictObject(lists, what)
+}
+const zipped = (fields: z.ZodRawShape, what: string) =>
+  grid(fields, what).refine(
+    lists => new Set(Object.values(lists).map(values => (values as unknown[] | undefined)?.length)).size <= 1,
+    'lists of one length in a zip',
+  )
+
+const modelFields = modelSchema.shape
+const looseModel = z.strictObject(
+  {
+    ...Object.fromEntries(Object.entries(modelFields).map(([name, field]) => [name, (field as z.ZodType).optional()])),
+    grid: grid(modelFields, 'lists of values of a model’s fields').optional(),
+    zip: zipped(modelFields, 'lists of values of a model’s fields').optional(),
+    optimizer: z.record(z.string(), z.unknown()).optional(),
+    batch: whole(1).optional(),
+  },
+  'a model { family, width, layers, … }, or one with { grid: { width: [64, 128] } } or { zip: … }',
+)
+
+const precisionFields = precisionSchema.shape
+const precisionAxes = z.strictObject(
+  {
+    grid: grid(precisionFields, 'lists of bits or formats of weights, activations, kv, gradients').optional(),
+    zip: zipped(precisionFields, 'lists of bits or formats of weights, activations, kv, gradients').optional(),
+    sweeps: grid(precisionFields, 'lists of bits or formats of weights, activations, kv, gradients').optional(),
+    list: list(precisionSchema, 'a list of precisions like { weights: 8, activations: 8 }').optional(),
+  },
+  '{ grid, zip, sweeps, list }',
+)
+
+const formatSpellings = z
+  .array(
+    words('a format like int4@64').transform((text, context) => {
+      const spellings = expandBraces(text)
+      for (const spelling of spellings)
+        try {
+          if (spelling.includes('@') || !/^(u?int|nf|fp|dyn|quantile|ternary)/.test(spelling)) parseFormat(spelling)
+        } catch (error) {
+          context.addIssue({ code: 'custom', message: `a format (${(error as Error).message})` })
+          return z.NEVER
+        }
+      return spellings
+    }),
+    'a list of formats like int{3,4}@64',
+  )
+  .min(1, 'a list of formats like int{3,4}@64')
+  .transform(lists => lists.flat())
+
+/** The methods of post-training quantization. */
+export const METHODS = ['rtn', 'gptq', 'awq'] as const
+
+const quantizeSchema = z.strictObject(
+  {
+    methods: list(z.enum(METHODS, `one of ${METHODS.join(', ')}`), 'a list of methods').default(['rtn']),
+    formats: formatSpellings,
+    blocks: list(
+      z.union([whole(2), z.enum(['channel', 'tensor'])], { error: 'a block size, channel or tensor' }),
+      'a list of block sizes',
+    ).optional(),
+    calibration: z.strictObject({ tokens: tokenCount().optional() }, '{ tokens: 64e3 }').optional(),
+    damp: quantity('a share like 0.01').optional(),
+    actOrder: z.boolean('true or false').optional(),
+    staticGroups: z.boolean('true or false').optional(),
+    order: z.enum(['block', 'sequential'], 'block or sequential').optional(),
+    where: conditionSchema.optional(),
+  },
+  '{ methods: [rtn], formats: ["int4@64"] }',
+)
+
+const namedData = dataSchema.extend({ name: words('a name of this corpus') })
+const oneOrMore = <T extends z.ZodType>(item: T, what: string) => z.union([item, list(item, what)], { error: what })
+
+/** A model that exists: a path or hub name, and what its own files do not say. */
+export interface Checkpoint {
+  model: string
+  d?: number
+  corpus?: string
+  family?: string
+}
+
+const checkpointSchema = z.union(
+  [
+    words('a path or hub name').transform((model): Checkpoint => ({ model })),
+    z.strictObject({
+      model: words('a path or hub name'),
+      d: tokenCount().optional(),
+      corpus: words('a corpus').optional(),
+      family: words('a family').optional(),
+    }),
+  ],
+  { error: 'a path, a hub name like owner/name@revision, or { model, d }' },
+)
+
+const hours = z.union([z.number(), z.string()]).transform((value, context) => {
+  try {
+    const seconds = typeof value === 'number' ? value * 3600 : parseQuantity(value, 'seconds', 'hours')
+    if (seconds > 0) return seconds / 3600
+  } catch {
+    // Said below.
+  }
+  context.addIssue({ code: 'custom', message: 'hours like 6, or a time like 45m' })
+  return z.NEVER
+})
+
+/** A study's specification, defaults filled in. */
+export const specSchema = z.strictObject(
+  {
+    $schema: z.string().optional(),
+    name: words('a name').regex(/^[\w.-]{1,60}$/, 'a name of letters, digits, dots and dashes (at most 60)'),
+    data: z
+      .union([dataSchema, list(namedData, 'a list of corpora')], {
+        error: 'data: { train, valid, tokenizer }, or a list of these with a name each',
+      })
+      .optional(),
+    models: z
+      .union([looseModel.transform(model => [model]), list(looseModel, 'a list of models')], {
+        error: 'a list of models, or one with { grid } or { zip }',
+      })
+      .default([]),
+    tokens: z.array(tokenCount(), 'a list of tokens like [1e6, 4M]').default([]),
+    tokensPerParameter: z
+      .array(
+        quantity('a number of tokens a parameter', value => value > 0),
+        'a list like [5, 20, 80]',
+      )
+      .default([]),
+    precision: z
+      .union([precisionAxes, list(precisionSchema, 'a list of precisions')], {
+        error: 'precision: { grid, zip, sweeps, list }',
+      })
+      .default({}),
+    optimizer: oneOrMore(optimizerSchema, 'optimizer: { lr, … } or a list of these').prefault({}),
+    batch: whole(1).default(8192),
+    schedules: list(scheduleSchema, 'a list of schedules like { kind: cosine }').prefault(['cosine']),
+    /** Runs of wsd or constant schedules that differ in their tokens only share one training. */
+    trunks: z.boolean('true or false').default(false),
+    seeds: list(whole(0), 'a list of whole numbers').default([0]),
+    average: z
+      .strictObject(
+        { last: quantity('a share of all steps above 0, at most 1', value => value > 0 && value <= 1) },
+        '{ last: 0.1 }',
+      )
+      .optional(),
+    quantize: oneOrMore(quantizeSchema, 'quantize: { methods, formats } or a list of these').optional(),
+    evaluate: z
+      .strictObject(
+        {
+          tokens: tokenCount().default(100e3),
+          kl: z.boolean('true or false').default(false),
+          tasks: z.array(words('a task'), 'a list of tasks').default([]),
+          every: tokenCount().optional(),
+        },
+        'evaluate: { tokens, kl, tasks }',
+      )
+      .prefault({}),
+    checkpoints: z.array(checkpointSchema, 'a list of paths and hub names').default([]),
+    exclude: z.array(conditionSchema, 'a list of conditions like { precision.activations: { lt: 4 } }').default([]),
+    budget: z.strictObject({ hours }, 'budget: { hours: 6 }').optional(),
+    fit: z
+      .strictObject(
+        {
+          laws: list(
+            words('the name of a law').transform((name, context) => {
+              try {
+                return findLaw(name).name
+              } catch (error) {
+                context.addIssue({ code: 'custom', message: `a law (${(error as Error).message})` })
+                return z.NEVER
+              }
+            }),
+            'a list of laws',
+          ),
+          holdOut: z.enum(['largest-n', 'largest-d', 'none'], 'largest-n, largest-d or none').default('none'),
+        },
+        'fit: { laws: [chinchilla_tied], holdOut: largest-n }',
+      )
+      .optional(),
+    trainer: z
+      .strictObject(
+        {
+          command: words('a command').refine(
+            text => text.includes('{config}') && text.includes('{out}'),
+            'a command with {config} and {out} in it',
+          ),
+        },
+        'trainer: { command: "python train.py {config} {out}" }',
+      )
+      .optional(),
+    /** Of one run; a study's speed comes from many runs at once. */
+    threads: whole(1).default(1),
+  },
+  'a study with name, data, models and tokens',
+)
+
+/** A specification as read. */
+export type Spec = z.output<typeof specSchema>
+/** A specification as written. */
+export type SpecInput = z.input<typeof specSchema>
+export type QuantizeSpec = z.output<typeof quantizeSchema>
+
+/** Reads a specification from YAML or JSON text; throws RequestError with line and key. */
+export function parseSpec(text: string, name = 'study'): Spec {
+  return parseYaml(text, name, checkedSpec)
+}
+
+/** What must hold between the parts. */
+const checkedSpec = specSchema.superRefine((spec, context) => {
+  const need = (path: string, message: string) => context.addIssue({ code: 'custom', path: [path], message })
+  if (spec.models.length === 0 && spec.checkpoints.length === 0)
+    return need('models', 'at least one model or checkpoint')
+  if (!spec.data) return need('data', 'data: { train, valid, tokenizer }')
+  if (spec.models.length && spec.tokens.length + spec.tokensPerParameter.length === 0)
+    need('tokens', 'a list of tokens like [1e6, 4M]')
+  if (Array.isArray(spec.data) && new Set(spec.data.map(data => data.name)).size < spec.data.length)
+    need('data', 'corpora with a name of their own each')
+})
+
+/** The JSON Schema of specifications, for editors. */
+export function specJsonSchema(): Record<string, unknown> {
+  const schema = z.toJSONSchema(specSchema, { io: 'input', unrepresentable: 'any' })
+  return { title: 'A bitlaw study', ...schema }
+}
