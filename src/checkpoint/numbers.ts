@@ -1,5 +1,5 @@
 // Numbers as files store them, widened to float32, and float32 rounded to bf16: whole arrays at a time.
-import { decodeElement } from '../formats/index.ts'
+import { decodeElement, fromFloat16 } from '../formats/index.ts'
 
 /** Bits of each safetensors type. */
 export const DTYPE_BITS: Readonly<Record<string, number>> = {
@@ -8,22 +8,17 @@ export const DTYPE_BITS: Readonly<Record<string, number>> = {
 } // biome-ignore format: a table
 
 /** Names of the one-byte floats in formats/. */
-const SMALL_FLOATS: Readonly<Record<string, string>> = { F8_E4M3: 'fp8e4m3', F8_E5M2: 'fp8e5m2', F8_E8M0: 'e8m0' }
-
-/** The value of one IEEE half from its bits. */
-export function halfValue(bits: number): number {
-  const exponent = (bits >> 10) & 31
-  const mantissa = bits & 1023
-  const sign = bits & 0x8000 ? -1 : 1
-  if (exponent === 31) return mantissa ? Number.NaN : sign * Number.POSITIVE_INFINITY
-  return exponent ? sign * (1 + mantissa / 1024) * 2 ** (exponent - 15) : (sign * mantissa) / 2 ** 24
+const SMALL_FLOATS: Readonly<Record<string, string>> = {
+  F8_E4M3: 'float8_e4m3fn',
+  F8_E5M2: 'float8_e5m2',
+  F8_E8M0: 'float8_e8m0fnu',
 }
 
 let halves: Float32Array | undefined
 
 /** Halves widened by a table of all 65,536. */
 function widenHalves(bits: Uint16Array): Float32Array<ArrayBuffer> {
-  halves ??= Float32Array.from({ length: 65536 }, (_, i) => halfValue(i))
+  halves ??= Float32Array.from({ length: 65536 }, (_, i) => fromFloat16(i))
   const out = new Float32Array(bits.length)
   for (let i = 0; i < bits.length; i++) out[i] = halves[bits[i]]
   return out
@@ -49,7 +44,11 @@ export function roundToBf16(values: ArrayLike<number>): Uint16Array<ArrayBuffer>
 }
 
 /** Float32 values of stored bytes (their own buffer, offset 0) of a safetensors type; integers and bools too. */
-export function widen(bytes: Uint8Array<ArrayBuffer>, dtype: string): Float32Array<ArrayBuffer> {
+export function widen(
+  bytes: Uint8Array<ArrayBuffer>,
+  dtype: string,
+  shape: readonly number[],
+): Float32Array<ArrayBuffer> {
   const { buffer } = bytes
   const small = SMALL_FLOATS[dtype]
   if (small !== undefined) {

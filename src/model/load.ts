@@ -1,7 +1,15 @@
 // Opens a checkpoint as a model: a Hugging Face folder or hub name, a .gguf file, or a llama2.c .bin.
-import type { Tokenizer } from '../text/tokenizer.ts'
-import type { Precision } from './config.ts'
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { openFolder } from '../checkpoint/folder.ts'
+import type { TensorFile } from '../checkpoint/tensors.ts'
+import { formatOfBits, printFormat, RequestError } from '../formats/index.ts'
+import { findTokenizer, openTokenizer, type Tokenizer } from '../text/tokenizer.ts'
+import type { ModelConfig, Precision } from './config.ts'
+import { type TensorRule, tensorPlaces } from './families/family.ts'
+import { parseConfig } from './families/index.ts'
 import type { Model } from './model.ts'
+import { readParameters } from './parameters.ts'
 
 /** A model from a checkpoint, with what stands beside the weights. */
 export interface LoadedModel extends Model {
@@ -18,7 +26,7 @@ export interface LoadedModel extends Model {
   bitlaw: Record<string, unknown> | null
   /** config.json as it was read; of other files, the same spelled as config.json. */
   rawConfig: Record<string, unknown>
-  /** Type of most numbers on disk: float32, float16, bf16, or a ggml type. */
+  /** Type of most numbers on disk: F32, F16, BF16, or a ggml type. */
   storedDtype: string
 }
 
@@ -32,7 +40,142 @@ export interface LoadOptions {
   tokenizer?: boolean
 }
 
+/** What a kind of file gives to be read as a model. */
+export interface Source {
+  tensors: TensorFile
+  rawConfig: Record<string, unknown>
+  /** Tensor names where they are not the family's own (GGUF). */
+  rules?: (config: ModelConfig) => readonly TensorRule[]
+  ignored?: readonly RegExp[]
+  folder: string
+  tokenizer: () => Promise<Tokenizer | null>
+}
+
 /** Opens a model by folder, .gguf or .bin file, or hub name `owner/name[@revision]`; throws RequestError where it is not one that Bitlaw computes exactly. */
-export async function loadModel(_reference: string, _options: LoadOptions = {}): Promise<LoadedModel> {
-  throw new Error('not yet')
+export async function loadModel(reference: string, options: LoadOptions = {}): Promise<LoadedModel> {
+  const { dtype = 'auto', ignoreConfig = [], tokenizer = true } = options
+  const source = await openSource(reference)
+  try {
+    const { family, config } = parseConfig(source.rawConfig, ignoreConfig)
+    const rules = source.rules?.(config) ?? family.tensors(config)
+    const { tensors, config: settled, rules: table } = settleHead(source.tensors, config, rules, family.prefix)
+    const ignored = [...(family.ignored ?? []), ...(source.ignored ?? [])]
+    const parameters = readParameters(tensors, tensorPlaces(settled, table), { prefix: family.prefix, ignored, dtype })
+    const bitlaw = asObject(source.rawConfig['bitlaw'])
+    return {
+      config: settled,
+      parameters,
+      name: reference,
+      folder: source.folder,
+      tokenizer: tokenizer ? await source.tokenizer() : null,
+      precision: readPrecision(bitlaw?.['precision']),
+      d: typeof bitlaw?.['d'] === 'number' ? bitlaw['d'] : null,
+      bitlaw,
+      rawConfig: source.rawConfig,
+      storedDtype: commonDtype(tensors),
+    }
+  } finally {
+    source.tensors.close()
+  }
+}
+
+/** Finds out what a reference is, and opens it. */
+async function openSource(reference: string): Promise<Source> {
+  const found = statSync(reference, { throwIfNoEntry: false })
+  if (found?.isDirectory()) return openHuggingfaceFolder(reference)
+  if (found?.isFile())
+    throw new RequestError(`'${reference}' is no model file, expected a folder, .gguf or llama2.c .bin`)
+  throw new RequestError(
+    `no model '${reference}', expected a folder, a .gguf or llama2.c .bin file, or a hub name owner/name[@revision]`,
+  )
+}
+
+/** A folder in the layout of Hugging Face. */
+function openHuggingfaceFolder(folder: string): Source {
+  const path = join(folder, 'config.json')
+  if (!existsSync(path)) throw new RequestError(`no config.json in '${folder}'`)
+  const rawConfig = parseObject(readFileSync(path, 'utf8'), path)
+  return {
+    tensors: openFolder(folder),
+    rawConfig,
+    folder,
+    tokenizer: async () => (findTokenizer(folder) === undefined ? null : openTokenizer(folder)),
+  }
+}
+
+/** A JSON text that must be an object; `path` is what an error calls it. */
+export function parseObject(text: string, path: string): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw new RequestError(`'${path}' is not JSON`)
+  }
+  const object = asObject(value)
+  if (!object) throw new RequestError(`'${path}' is no JSON object`)
+  return object
+}
+
+const asObject = (value: unknown): Record<string, unknown> | null =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null
+
+/**
+ * Tied embeddings come as either matrix or both: where only the head is stored it is read as the embedding, an equal copy
+ * is passed over, and one that differs unties them (as transformers 5 does).
+ */
+function settleHead(tensors: TensorFile, config: ModelConfig, rules: readonly TensorRule[], prefix: string) {
+  const fileOf = (part: string) =>
+    rules
+      .find(rule => rule.parts.length === 1 && rule.parts[0].replace('*', 'weight') === part)
+      ?.file.replace('*', 'weight')
+  const head = fileOf('head.weight')
+  const embedding = fileOf('embedding.weight')
+  if (!config.tied || head === undefined || embedding === undefined || !tensors.has(head))
+    return { tensors, config, rules }
+  const stored = [embedding, embedding.slice(prefix.length)].find(name => tensors.has(name))
+  if (stored === undefined) {
+    const renamed = rules.filter(
+      rule => rule.parts[0] !== 'embedding.weight' && !rule.parts[0].startsWith('head.weight'),
+    )
+    return { tensors, config, rules: [...renamed, { file: head, parts: ['embedding.weight'] }] }
+  }
+  if (!sameTensor(tensors, head, stored)) return { tensors, config: { ...config, tied: false }, rules }
+  return { tensors: { ...tensors, names: tensors.names.filter(name => name !== head) }, config, rules }
+}
+
+/** Whether two tensors are stored alike, bit for bit. */
+function sameTensor(tensors: TensorFile, a: string, b: string): boolean {
+  const [first, second] = [tensors.info(a), tensors.info(b)]
+  if (first.dtype !== second.dtype || first.bytes !== second.bytes) return false
+  return Buffer.compare(tensors.read(a), tensors.read(b)) === 0
+}
+
+/** The type that holds most bytes. */
+function commonDtype(tensors: TensorFile): string {
+  const bytes = new Map<string, number>()
+  for (const name of tensors.names) {
+    const info = tensors.info(name)
+    bytes.set(info.dtype, (bytes.get(info.dtype) ?? 0) + info.bytes)
+  }
+  return [...bytes].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 'F32'
+}
+
+/** `bitlaw.precision` of a config.json: spellings, or numbers of bits as in a run configuration; null: nothing is quantized. */
+export function readPrecision(value: unknown): Precision | null {
+  const object = asObject(value)
+  if (!object) return null
+  const spelling = (part: 'weights' | 'activations' | 'kv' | 'gradients') => {
+    const found = object[part] ?? null
+    if (typeof found !== 'number') return typeof found === 'string' ? found : null
+    const format = formatOfBits(found, part === 'gradients' ? 'activations' : part)
+    return format === null ? null : printFormat(format)
+  }
+  const precision: Precision = {
+    ...object,
+    weights: spelling('weights'),
+    activations: spelling('activations'),
+    kv: spelling('kv'),
+    gradients: spelling('gradients'),
+  }
+  return (precision.weights ?? precision.activations ?? precision.kv ?? precision.gradients) ? precision : null
 }

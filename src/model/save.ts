@@ -1,6 +1,16 @@
 // Writes a model as a Hugging Face folder, whole or not at all.
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { roundToBf16 } from '../checkpoint/numbers.ts'
+import { bytesToWrite, type TensorToWrite, writeSafetensors } from '../checkpoint/safetensors.ts'
+import { RequestError } from '../formats/index.ts'
+import type { Weights } from '../tensor/kernels.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
+import type { ModelConfig } from './config.ts'
+import { type Family, type TensorPlace, tensorPlaces } from './families/family.ts'
+import { FAMILIES, findFamily, parseConfig } from './families/index.ts'
 import type { Model } from './model.ts'
+import { storedNumbers, toFloat32 } from './parameters.ts'
 
 /** What goes into the folder beside the weights. */
 export interface SaveOptions {
@@ -9,9 +19,194 @@ export interface SaveOptions {
   bitlaw?: Record<string, unknown>
   /** Type of matrices on disk; auto: as they are in memory. */
   dtype?: 'auto' | 'float32' | 'bf16'
+  /** The most bytes of tensors in one file; more are sharded with an index. */
+  shardBytes?: number
 }
 
-/** Writes config.json, model.safetensors and the tokenizer into a folder of a temporary name beside `folder`, then renames it; an existing folder is replaced. */
-export async function saveModel(_folder: string, _model: Model, _options: SaveOptions = {}): Promise<void> {
-  throw new Error('not yet')
+/** Files of a checkpoint that a new one replaces; others in the folder are kept. */
+const OURS =
+  /^(config\.json|generation_config\.json|.*\.safetensors|.*\.safetensors\.index\.json|tokenizer.*|special_tokens_map\.json|vocab\.json|merges\.txt)$/
+
+/** Writes config.json, model.safetensors and the tokenizer into a folder of a temporary name beside `folder`, then renames it; an existing checkpoint is replaced. */
+export async function saveModel(
+  folder: string,
+  model: Model & { rawConfig?: Record<string, unknown> },
+  options: SaveOptions = {},
+): Promise<void> {
+  const { tokenizer = null, bitlaw, dtype = 'auto', shardBytes = 5e9 } = options
+  const { family, raw: spelled } = spellModel(model)
+  await writeFolder(folder, async target => {
+    const tensors = tensorPlaces(model.config, family.tensors(model.config)).map(place =>
+      toWrite(place, model.parameters, dtype),
+    )
+    const bf16 = tensors.some(tensor => tensor.dtype === 'BF16')
+    const raw = {
+      ...spelled,
+      ...tokenIds(model.rawConfig, tokenizer),
+      dtype: bf16 ? 'bfloat16' : 'float32',
+      torch_dtype: bf16 ? 'bfloat16' : 'float32',
+    }
+    const { bitlaw: before, ...rest } = raw as Record<string, unknown>
+    const kept = bitlaw ?? before
+    writeFileSync(
+      join(target, 'config.json'),
+      `${JSON.stringify({ ...rest, ...(kept ? { bitlaw: kept } : {}) }, null, 2)}\n`,
+    )
+    writeShards(target, tensors, shardBytes)
+    await tokenizer?.save(target)
+  })
+}
+
+/** Runs `write` on a new folder beside `folder` and renames it to that name only when all is written; other files of an old folder move over. */
+export async function writeFolder(folder: string, write: (target: string) => Promise<void>): Promise<void> {
+  const final = resolve(folder)
+  const old = existsSync(final) ? readdirSync(final) : []
+  mkdirSync(dirname(final), { recursive: true })
+  const temporary = join(dirname(final), `.${basename(final)}.${process.pid}.${Date.now().toString(36)}`)
+  mkdirSync(temporary)
+  try {
+    await write(temporary)
+    const written = new Set(readdirSync(temporary))
+    for (const name of old)
+      if (!OURS.test(name) && !written.has(name)) renameSync(join(final, name), join(temporary, name))
+    if (existsSync(final)) {
+      renameSync(final, `${temporary}.old`)
+      renameSync(temporary, final)
+      rmSync(`${temporary}.old`, { recursive: true })
+    } else renameSync(temporary, final)
+  } catch (error) {
+    rmSync(temporary, { recursive: true, force: true })
+    throw error
+  }
+}
+
+/** config.json of a model as it was read, or spelled anew, and the family whose tensor names go with it. */
+function spellModel(model: Model & { rawConfig?: Record<string, unknown> }): {
+  family: Family
+  raw: Record<string, unknown>
+} {
+  const { rawConfig, config } = model
+  if (!rawConfig) return spellConfig(config)
+  const family = findFamily(config.family)
+  if (!family) throw new RequestError(`unknown family '${config.family}'`)
+  const { quantization_config: _, ...raw } = rawConfig
+  return {
+    family,
+    raw: raw['tie_word_embeddings'] === config.tied ? raw : { ...raw, tie_word_embeddings: config.tied },
+  }
+}
+
+/** config.json of a record that came from no file, in its own family or another that computes the same (Llama with normed heads is Qwen 3); throws RequestError where none does. */
+export function spellConfig(config: ModelConfig): { family: Family; raw: Record<string, unknown> } {
+  const own = findFamily(config.family)
+  if (!own) throw new RequestError(`unknown family '${config.family}'`)
+  let reason: keyof ModelConfig | undefined
+  for (const family of [own, ...FAMILIES.filter(other => other !== own)]) {
+    if (!family.spell) continue
+    const raw = {
+      architectures: [family.architecture],
+      model_type: family.name,
+      ...family.spell(config),
+      use_cache: true,
+    }
+    let read: ModelConfig
+    try {
+      read = parseConfig(raw).config
+    } catch {
+      continue
+    }
+    const differing = difference({ ...read, family: config.family }, config)
+    if (differing === undefined) return { family, raw }
+    reason ??= differing
+  }
+  const value = reason === undefined ? '' : ` '${reason}' ${JSON.stringify(config[reason])}`
+  throw new RequestError(
+    `no checkpoint layout holds a ${config.family} model with${value}, expected what a known family computes`,
+  )
+}
+
+/** The first key in which two records differ. */
+function difference(a: ModelConfig, b: ModelConfig): keyof ModelConfig | undefined {
+  const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])] as (keyof ModelConfig)[]
+  return keys.find(key => canonical(a[key]) !== canonical(b[key]))
+}
+
+/** A value as JSON with its keys in order. */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'undefined'
+  const entries = Object.entries(value).filter(([, inner]) => inner !== undefined)
+  return `{${entries
+    .sort(([x], [y]) => (x < y ? -1 : 1))
+    .map(([key, inner]) => `${key}:${canonical(inner)}`)
+    .join()}}`
+}
+
+/** Ids of the tokens that begin and end a text, where config.json does not have them. */
+function tokenIds(raw: Record<string, unknown> | undefined, tokenizer: Tokenizer | null): Record<string, unknown> {
+  if (!tokenizer || raw) return {}
+  return { bos_token_id: tokenizer.bos, eos_token_id: tokenizer.eos }
+}
+
+/** How one tensor is written: `bf16` rounds all, `auto` keeps each array's own type, and vectors follow the matrices where they lose nothing. */
+function toWrite(
+  place: TensorPlace,
+  parameters: ReadonlyMap<string, Weights>,
+  dtype: 'auto' | 'float32' | 'bf16',
+): TensorToWrite {
+  const stored = () => storedNumbers(parameters, place)
+  const isBf16 =
+    dtype === 'bf16' ||
+    (dtype === 'auto' && place.parts.every(part => isBf16Exact(parameters.get(part.name), parameters)))
+  return {
+    name: place.file,
+    dtype: isBf16 ? 'BF16' : 'F32',
+    shape: place.shape,
+    data: () => {
+      const numbers = stored()
+      if (isBf16) return numbers instanceof Uint16Array ? numbers : roundToBf16(numbers)
+      return toFloat32(numbers)
+    },
+  }
+}
+
+/** bf16 bits, or floats of a model with bf16 matrices that are bf16 numbers all. */
+function isBf16Exact(weights: Weights | undefined, parameters: ReadonlyMap<string, Weights>): boolean {
+  if (weights === undefined || weights instanceof Uint16Array) return weights !== undefined
+  if (!(weights instanceof Float32Array) || ![...parameters.values()].some(other => other instanceof Uint16Array))
+    return false
+  const words = new Uint32Array(weights.buffer, weights.byteOffset, weights.length)
+  return words.every(word => (word & 0xffff) === 0)
+}
+
+/** Writes model.safetensors, or shards with model.safetensors.index.json where there are more than `shardBytes`. */
+export function writeShards(folder: string, tensors: readonly TensorToWrite[], shardBytes: number): void {
+  const shards: TensorToWrite[][] = [[]]
+  let filled = 0
+  let total = 0
+  for (const tensor of tensors) {
+    const bytes = bytesToWrite(tensor)
+    if (filled > 0 && filled + bytes > shardBytes) {
+      shards.push([])
+      filled = 0
+    }
+    shards[shards.length - 1].push(tensor)
+    filled += bytes
+    total += bytes
+  }
+  if (shards.length === 1) {
+    writeSafetensors(join(folder, 'model.safetensors'), tensors)
+    return
+  }
+  const map: Record<string, string> = {}
+  const digits = (n: number) => String(n).padStart(5, '0')
+  shards.forEach((shard, i) => {
+    const name = `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`
+    writeSafetensors(join(folder, name), shard)
+    for (const tensor of shard) map[tensor.name] = name
+  })
+  writeFileSync(
+    join(folder, 'model.safetensors.index.json'),
+    `${JSON.stringify({ metadata: { total_size: total }, weight_map: map }, null, 2)}\n`,
+  )
 }

@@ -15,4 +15,8 @@ export const qwen3: Family = {
   prefix: 'model.',
   tensors: () => LLAMA_TENSORS,
   ignored: ROTARY_BUFFERS,
+  spell(config) {
+    const { mlp_bias: _, ...spelled } = spellLlamaLike(config)
+    return spelled
+  },
 }

@@ -1,0 +1,128 @@
+// Between the tensors of a file and the parameters of a model: read, check, reorder, convert; and back.
+import { roundToBf16, widen, widenBf16 } from '../checkpoint/numbers.ts'
+import type { TensorFile } from '../checkpoint/tensors.ts'
+import type { Weights } from '../tensor/kernels.ts'
+import type { ParameterSpec } from './config.ts'
+import type { TensorPlace } from './families/family.ts'
+import { sizeOf } from './model.ts'
+
+/** Kinds of parameters that may stay in bf16: the matrices. */
+const MATRICES: ReadonlySet<ParameterSpec['kind']> = new Set(['embedding', 'position', 'linear', 'head'])
+
+type Numbers = Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>
+
+/** The name under which a file has a tensor: as in the table, or without the prefix (a file of the base model); undefined: neither. */
+export function nameIn(tensors: TensorFile, file: string, prefix: string): string | undefined {
+  if (tensors.has(file)) return file
+  const bare = file.startsWith(prefix) ? file.slice(prefix.length) : file
+  return tensors.has(bare) ? bare : undefined
+}
+
+/** Stored numbers as float32, or as bf16 bits where they are stored so and may stay. */
+function readNumbers(tensors: TensorFile, name: string, keepBf16: boolean): Numbers {
+  const bytes = tensors.read(name)
+  const { dtype, shape } = tensors.info(name)
+  return keepBf16 && dtype === 'BF16' ? new Uint16Array(bytes.buffer) : widen(bytes, dtype, shape)
+}
+
+/** The rows and columns of a place as its parts need them: transposed back, rows in canonical order. A plain tensor is returned as it is. */
+function toCanonical(stored: Numbers, { shape, transposed, rows }: TensorPlace): Numbers {
+  if (!transposed && !rows) return stored
+  const [outputs, inputs] = transposed ? [shape[1], shape[0]] : [shape[0], shape[1] ?? 1]
+  const out = stored instanceof Uint16Array ? new Uint16Array(stored.length) : new Float32Array(stored.length)
+  for (let row = 0; row < outputs; row++) {
+    const from = rows ? rows[row] : row
+    if (transposed) for (let i = 0; i < inputs; i++) out[row * inputs + i] = stored[i * outputs + from]
+    else out.set(stored.subarray(from * inputs, (from + 1) * inputs), row * inputs)
+  }
+  return out
+}
+
+/** The reverse of toCanonical: the numbers of a place as its file stores them. */
+function toStored(canonical: Numbers, { shape, transposed, rows }: TensorPlace): Numbers {
+  if (!transposed && !rows) return canonical
+  const [outputs, inputs] = transposed ? [shape[1], shape[0]] : [shape[0], shape[1] ?? 1]
+  const out = canonical instanceof Uint16Array ? new Uint16Array(canonical.length) : new Float32Array(canonical.length)
+  for (let row = 0; row < outputs; row++) {
+    const to = rows ? rows[row] : row
+    if (transposed) for (let i = 0; i < inputs; i++) out[i * outputs + to] = canonical[row * inputs + i]
+    else out.set(canonical.subarray(row * inputs, (row + 1) * inputs), to * inputs)
+  }
+  return out
+}
+
+const sameShape = (a: readonly number[], b: readonly number[]) => a.length === b.length && a.every((n, i) => n === b[i])
+
+/** How a checkpoint's tensors are read. */
+export interface ReadOptions {
+  prefix: string
+  /** Names of buffers that are no parameters. */
+  ignored: readonly RegExp[]
+  dtype: 'auto' | 'float32' | 'bf16'
+}
+
+/** Reads every place of a model from a file; throws at a missing, misshapen or unexpected tensor. */
+export function readParameters(
+  tensors: TensorFile,
+  places: readonly TensorPlace[],
+  { prefix, ignored, dtype }: ReadOptions,
+): Map<string, Weights> {
+  const parameters = new Map<string, Weights>()
+  const left = new Set(tensors.names)
+  for (const place of places) {
+    const name = nameIn(tensors, place.file, prefix)
+    if (name === undefined) throw new Error(`the checkpoint has no tensor '${place.file}'`)
+    const { shape } = tensors.info(name)
+    if (!sameShape(shape, place.shape))
+      throw new Error(`tensor '${name}' has shape [${shape.join(', ')}], expected [${place.shape.join(', ')}]`)
+    left.delete(name)
+    const matrix = MATRICES.has(place.parts[0].kind)
+    let numbers = toCanonical(readNumbers(tensors, name, matrix && dtype !== 'float32' && place.add === 0), place)
+    if (place.add !== 0) numbers = (numbers as Float32Array<ArrayBuffer>).map(x => x + place.add)
+    if (dtype === 'bf16' && matrix && !(numbers instanceof Uint16Array)) numbers = roundToBf16(numbers)
+    let start = 0
+    for (const part of place.parts) {
+      parameters.set(
+        part.name,
+        place.parts.length === 1 ? numbers : numbers.subarray(start, start + sizeOf(part.shape)),
+      )
+      start += sizeOf(part.shape)
+    }
+  }
+  for (const name of left)
+    if (!ignored.some(pattern => pattern.test(name)))
+      throw new Error(`the checkpoint has a tensor '${name}' that its model has not`)
+  return parameters
+}
+
+/** The numbers of a place from a model's parameters, in the file's order; float64 becomes float32. */
+export function storedNumbers(parameters: ReadonlyMap<string, Weights>, place: TensorPlace): Numbers {
+  const parts = place.parts.map(part => {
+    const weights = parameters.get(part.name)
+    if (!weights) throw new Error(`the model has no parameter '${part.name}'`)
+    if (weights.length !== sizeOf(part.shape))
+      throw new Error(`parameter '${part.name}' has ${weights.length} numbers, expected [${part.shape.join(', ')}]`)
+    return weights instanceof Float64Array ? Float32Array.from(weights) : (weights as Numbers)
+  })
+  const joined = parts.length === 1 ? parts[0] : joinNumbers(parts)
+  const stored = toStored(joined, place)
+  return place.add === 0 ? stored : (toFloat32(stored).map(x => x - place.add) as Numbers)
+}
+
+/** bf16 bits as float32; floats as they are. */
+export function toFloat32(numbers: Numbers): Float32Array<ArrayBuffer> {
+  return numbers instanceof Uint16Array ? widenBf16(numbers) : numbers
+}
+
+/** Parts of one matrix behind one another, in float32 where any is. */
+function joinNumbers(parts: readonly Numbers[]): Numbers {
+  const length = parts.reduce((sum, part) => sum + part.length, 0)
+  const same = parts.every(part => part instanceof Uint16Array)
+  const out = same ? new Uint16Array(length) : new Float32Array(length)
+  let start = 0
+  for (const part of parts) {
+    out.set(same ? part : toFloat32(part), start)
+    start += part.length
+  }
+  return out
+}
