@@ -83,7 +83,7 @@ function intLevels(bits: number): Float64Array {
 
 /** torch.linspace in f32: counted from the nearer end. */
 function linspace32(start: number, end: number, count: number): number[] {
-  const step = f32((f32(end) - f32(start)) / (count - 1))
+  const step = f32(f32(f32(end) - f32(start)) / (count - 1))
   return Array.from({ length: count }, (_, i) =>
     i < Math.floor(count / 2) ? f32(f32(start) + step * i) : f32(f32(end) - step * (count - 1 - i)),
   )
@@ -120,7 +120,9 @@ function floatLevels(exponent: number, mantissa: number, book: FloatBook): Float
   let magnitudes: number[]
   if (book === 'ieee') magnitudes = ieeeMagnitudes(exponent, mantissa)
   else if (book === 'ocp')
-    magnitudes = [...elementTable(exponent === 4 ? 'float8_e4m3fn' : 'float8_e5m2')].filter(Number.isFinite).map(Math.abs)
+    magnitudes = [...elementTable(exponent === 4 ? 'float8_e4m3fn' : 'float8_e5m2')]
+      .filter(Number.isFinite)
+      .map(Math.abs)
   else magnitudes = fallingMagnitudes(exponent, mantissa, book === 'bnb' ? half : half + 1)
   const max = Math.max(...magnitudes)
   // The tables of bitsandbytes are divided in f32; its 4-bit kernels hold the printed formula's values.

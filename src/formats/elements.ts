@@ -26,9 +26,20 @@ function elementType(
 ): ElementType {
   const top = 2 ** (exponent + mantissa)
   const maxCode = specials === 'ieee' ? top - 2 ** mantissa - 1 : specials === 'finite' ? top - 1 : top - 2
-  const max = (2 + maxCode % 2 ** mantissa / 2 ** (mantissa - 1)) * 2 ** (Math.floor(maxCode / 2 ** mantissa) - bias - 1)
+  const max =
+    (2 + (maxCode % 2 ** mantissa) / 2 ** (mantissa - 1)) * 2 ** (Math.floor(maxCode / 2 ** mantissa) - bias - 1)
   if (specials === 'unsigned')
-    return { name, bits: 8, exponent, mantissa, bias, specials, maxCode, max: 2 ** (maxCode - bias), smallest: 2 ** -bias }
+    return {
+      name,
+      bits: 8,
+      exponent,
+      mantissa,
+      bias,
+      specials,
+      maxCode,
+      max: 2 ** (maxCode - bias),
+      smallest: 2 ** -bias,
+    }
   const bits = 1 + exponent + mantissa
   return { name, bits, exponent, mantissa, bias, specials, maxCode, max, smallest: 2 ** (1 - bias - mantissa) }
 }

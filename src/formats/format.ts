@@ -7,7 +7,13 @@ export type Element =
   | { readonly kind: 'full'; readonly bits: number } // GPTQ's symmetric grid, all 2^bits codes
   | { readonly kind: 'uint'; readonly bits: number } // with a zero point of as many bits
   | { readonly kind: 'ternary' } // -1, 0, 1 counted as log2(3) bits
-  | { readonly kind: 'fp'; readonly bits: number; readonly exponent: number; readonly mantissa: number; readonly book: FloatBook }
+  | {
+      readonly kind: 'fp'
+      readonly bits: number
+      readonly exponent: number
+      readonly mantissa: number
+      readonly book: FloatBook
+    }
   | { readonly kind: 'dyn'; readonly bits: number; readonly exponent: number } // dynamic exponent of at most so many bits
   | { readonly kind: 'quantile'; readonly bits: number; readonly book: QuantileBook }
   | { readonly kind: 'nf'; readonly bits: number; readonly book: 'exact' | 'bnb' | 'bnb_table' }
@@ -86,10 +92,12 @@ export interface Encoded {
   readonly shape: readonly number[]
   /** Code books: index into the sorted levels; integers by row or tensor: signed steps; grids: 0 … 2^k - 1; MX, NVFP4: bit patterns; plain: 16-bit patterns. */
   readonly codes?: Uint8Array | Int8Array | Uint16Array | Int16Array | Float32Array
-  /** One a block: numbers, or the stored byte where a scale is one byte (e8m0, e4m3, dyn8x256). */
+  /** What multiplies, one a block; of MX and NVFP4 the stored bytes. */
   readonly scales?: Float32Array | Float64Array | Uint8Array
+  /** The stored bytes of scales of one byte (e8m0, e4m3, dyn8x256). */
+  readonly scaleCodes?: Uint8Array
   /** Zero points of `uint` and `int…full`, one a block. */
-  readonly zeros?: Uint8Array | Uint16Array
+  readonly zeros?: Uint8Array
   /** The one f32 of a tensor with e4m3 scales. */
   readonly tensorScale?: number
   /** dyn8x256: absmax of each 256 scales, and the mean that was subtracted from all. */

@@ -12,6 +12,12 @@ export {
   toBfloat16,
   toFloat16,
 } from './elements.ts'
+export { decode, encode, fakeQuantize } from './encode.ts'
 export { didYouMean, nearest, RequestError } from './error.ts'
 export * from './format.ts'
+export { hadamardBlock, hadamardSigns, rotateRows } from './hadamard.ts'
+export { type Layout, layoutOf } from './layout.ts'
+export { randomBits, randomUniform } from './random.ts'
+export { roundScale, roundScales } from './scale.ts'
+export { absmaxOf, isStepped, largestStep } from './scaled.ts'
 export { formatOfBits, parseFormat, printElement, printFormat } from './spelling.ts'

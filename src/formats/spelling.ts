@@ -114,17 +114,22 @@ export function parseFormat(spelling: FormatLike): Format {
   const text = spelling
   const match = /^([^@/+]*)(?:@([^@/+]*))?(?:\/([^@/+]*))?((?:\+[^@/+]*)*)$/.exec(text)
   if (!match)
-    throw new RequestError(`format '${text}' is not spelled <element>[@<shares>][/<scale>][+<extra>], like int4@64/fp32`)
+    throw new RequestError(
+      `format '${text}' is not spelled <element>[@<shares>][/<scale>][+<extra>], like int4@64/fp32`,
+    )
   const [, word, shares, scaleWord, extraWords] = match
   const bare = PLAIN.find(name => name === word)
   const preset = PRESETS.find(name => name === word)
   if (bare !== undefined || preset !== undefined) {
-    if (text !== word) throw new RequestError(`format '${text}' has too much, ${word} takes no ${text.slice(word.length)}`)
+    if (text !== word)
+      throw new RequestError(`format '${text}' has too much, ${word} takes no ${text.slice(word.length)}`)
     return bare ? { kind: 'plain', name: bare } : { kind: 'preset', name: preset as PresetName }
   }
   const element = parseElement(text, word)
   if (shares === undefined)
-    throw new RequestError(`format '${text}' says not what shares a scale, expected for example ${word}@64 or ${word}@channel`)
+    throw new RequestError(
+      `format '${text}' says not what shares a scale, expected for example ${word}@64 or ${word}@channel`,
+    )
   const scale = scaleWord === undefined ? 'fp16' : SCALES.find(name => name === scaleWord)
   if (scale === undefined)
     throw new RequestError(
@@ -143,7 +148,8 @@ export function parseFormat(spelling: FormatLike): Format {
     seen.add(name)
     if (outliers) {
       proxy = Number(outliers[1])
-      if (!(proxy > 0 && proxy < 100)) throw new RequestError(`bad extra '+${extra}' in '${text}', expected more than 0 and less than 100 %`)
+      if (!(proxy > 0 && proxy < 100))
+        throw new RequestError(`bad extra '+${extra}' in '${text}', expected more than 0 and less than 100 %`)
     } else if (extra === 'centered') centered = true
     else if (extra === 'hadamard') hadamard = true
     else if (extra === 'sr') stochastic = true
@@ -153,7 +159,17 @@ export function parseFormat(spelling: FormatLike): Format {
         `unknown extra '+${extra}' in '${text}', expected one of ${EXTRAS.map(known => `+${known}`).join(', ')}${didYouMean(extra, EXTRAS)}`,
       )
   }
-  return { kind: 'scaled', element, shares: parseShares(text, shares), scale, centered, proxy, hadamard, stochastic, clip }
+  return {
+    kind: 'scaled',
+    element,
+    shares: parseShares(text, shares),
+    scale,
+    centered,
+    proxy,
+    hadamard,
+    stochastic,
+    clip,
+  }
 }
 
 /** Spelling of an element with its code book, as in golden code book files: `fp4e2m1.bnb`, bare where it is the usual one. */

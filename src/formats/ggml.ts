@@ -1,0 +1,47 @@
+// ggml's block types as bytes: a record a type, found by name. A row is a whole number of blocks.
+import { RequestError } from './error.ts'
+import type { Encoded, Floats, PresetName } from './format.ts'
+import { Q2_K, Q3_K, Q4_K, Q5_K, Q6_K } from './ggml-k.ts'
+import { Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 } from './ggml-legacy.ts'
+import { IQ4_NL, IQ4_XS, TQ1_0, TQ2_0 } from './ggml-tables.ts'
+
+/** One block type: values and bytes of a block, and its two directions for the block that begins at `at` and `offset`. */
+export interface GgmlType {
+  readonly name: PresetName
+  readonly block: number
+  readonly bytes: number
+  encode(x: Floats, at: number, bytes: Uint8Array, offset: number): void
+  decode(bytes: Uint8Array, offset: number, out: Floats, at: number): void
+}
+
+/** The block types. */
+export const GGML_TYPES: readonly GgmlType[] = [
+  Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, TQ1_0, TQ2_0,
+] // biome-ignore format: a list
+
+/** Throws RequestError unless the rows are whole blocks. */
+function checkRows(shape: readonly number[], { name, block }: GgmlType): number {
+  const size = shape.reduce((a, b) => a * b, 1)
+  const width = shape.length === 0 ? 1 : shape[shape.length - 1]
+  if (size > 0 && width % block !== 0)
+    throw new RequestError(`${name} has blocks of ${block} within a row, which do not divide rows of ${width}`)
+  return size
+}
+
+/** Encodes as ggml's bytes; throws RequestError where a block does not divide the rows. */
+export function encodeGgml(x: Floats, shape: readonly number[], type: GgmlType): Encoded {
+  const blocks = checkRows(shape, type) / type.block
+  const bytes = new Uint8Array(blocks * type.bytes)
+  for (let b = 0; b < blocks; b++) type.encode(x, b * type.block, bytes, b * type.bytes)
+  return { format: type.name, shape: [...shape], bytes }
+}
+
+/** Decodes ggml's bytes into `out`; throws RequestError where they are too few or too many. */
+export function decodeGgml({ shape, bytes }: Encoded, type: GgmlType, out: Floats): void {
+  const blocks = checkRows(shape, type) / type.block
+  if (bytes === undefined || bytes.length !== blocks * type.bytes)
+    throw new RequestError(
+      `${type.name} of shape [${shape.join(', ')}] has ${bytes?.length ?? 0} bytes, expected ${blocks * type.bytes}`,
+    )
+  for (let b = 0; b < blocks; b++) type.decode(bytes, b * type.bytes, out, b * type.block)
+}

@@ -1,0 +1,121 @@
+// Integer grids that use all 2^k codes, with the GPTQ authors' way of finding them: `uint<k>` has a zero point of k bits,
+// `int<k>full` puts it at 2^(k-1). Zero is always on the grid. Value = scale * (code - zero).
+import { roundHalfEven } from './elements.ts'
+import type { Encoded, Floats, ScaledFormat } from './format.ts'
+import type { Layout } from './layout.ts'
+import { randomUniform } from './random.ts'
+import { roundScale, roundScales } from './scale.ts'
+import { searchRatio } from './search.ts'
+
+const f32 = Math.fround
+
+/** Least and largest value of a run, 0 included; full grids symmetric; -1 and 1 where all are 0; nan where a value is not finite. */
+function rangeOf(x: Floats, start: number, end: number, symmetric: boolean): { low: number; high: number } {
+  let low = 0
+  let high = 0
+  let poison = 0
+  for (let i = start; i < end; i++) {
+    if (x[i] < low) low = x[i]
+    if (x[i] > high) high = x[i]
+    poison += x[i] * 0
+  }
+  if (symmetric) {
+    high = Math.max(-low, high)
+    if (low < 0) low = -high
+  }
+  if (low === 0 && high === 0) return { low: -1 + poison, high: 1 + poison }
+  return { low: low + poison, high: high + poison }
+}
+
+/** The zero point of a grid from its rounded scale: round(-low / scale), 0 … top; 2^(k-1) of a full grid. */
+export function zeroPoint(low: number, scale: number, bits: number, full: boolean, single: boolean): number {
+  if (full) return 2 ** (bits - 1)
+  if (!(scale > 0)) return 0
+  const zero = single ? f32(-low / scale) : -low / scale
+  return roundHalfEven(Math.min(Math.max(zero, 0), 2 ** bits - 1))
+}
+
+/** Squared error of a run on a grid. */
+function gridError(x: Floats, start: number, end: number, scale: number, zero: number, top: number): number {
+  if (!(scale > 0)) return Infinity
+  let error = 0
+  for (let i = start; i < end; i++) {
+    const code = Math.min(Math.max(roundHalfEven(Math.min(x[i] / scale, 2 ** 40)) + zero, 0), top)
+    error += (x[i] - scale * (code - zero)) ** 2
+  }
+  return error
+}
+
+/** Encodes a tensor on grids: codes, scales (rounded first) and zero points. */
+export function encodeGrid(
+  x: Floats,
+  layout: Layout,
+  format: ScaledFormat,
+  ratio: number,
+  seed: number | undefined,
+): Partial<Encoded> {
+  const { count, length, size } = layout
+  const bits = format.element.kind === 'uint' || format.element.kind === 'full' ? format.element.bits : 0
+  const full = format.element.kind === 'full'
+  const single = x instanceof Float32Array
+  const top = 2 ** bits - 1
+  const lows = new Float64Array(count)
+  const unrounded = single ? new Float32Array(count) : new Float64Array(count)
+  let absmax = 0
+  for (let block = 0; block < count; block++) {
+    const start = block * length
+    const end = Math.min(start + length, size)
+    const { low, high } = rangeOf(x, start, end, full)
+    absmax = Math.max(absmax, -low, high)
+    const scaleAt = (factor: number) =>
+      single ? f32(f32((high - low) * ratio * factor) / top) : ((high - low) * ratio * factor) / top
+    let factor = 1
+    if (format.clip && Number.isFinite(high - low)) {
+      const kind = format.scale === 'e4m3' || format.scale === 'dyn8x256' ? 'exact' : format.scale
+      factor = searchRatio(tried => {
+        const scale = roundScale(scaleAt(tried), kind)
+        return gridError(x, start, end, scale, zeroPoint(low * ratio * tried, scale, bits, full, single), top)
+      })
+    }
+    unrounded[block] = scaleAt(factor)
+    lows[block] = low * ratio * factor
+  }
+  const { codes: scaleCodes, ...rounded } = roundScales(unrounded, format.scale, absmax)
+  const codes = new Uint8Array(size)
+  const zeros = new Uint8Array(count)
+  for (let block = 0; block < count; block++) {
+    const end = Math.min((block + 1) * length, size)
+    const scale = rounded.scales[block]
+    const zero = zeroPoint(lows[block], scale, bits, full, single)
+    zeros[block] = zero
+    if (!(scale > 0)) {
+      codes.fill(zero, block * length, end)
+      continue
+    }
+    for (let i = block * length; i < end; i++) {
+      let q = x[i] / scale
+      if (single) q = f32(q)
+      if (q > top) q = top
+      else if (q < -top) q = -top
+      let step: number
+      if (seed === undefined) step = roundHalfEven(q)
+      else {
+        const below = Math.floor(q)
+        step = below + (randomUniform(seed, i) < q - below ? 1 : 0)
+      }
+      const code = step + zero
+      codes[i] = code < 0 ? 0 : code > top ? top : code
+    }
+  }
+  return { codes, zeros, ...rounded, ...(scaleCodes && { scaleCodes }) }
+}
+
+/** Decodes grids into `out`. */
+export function decodeGrid({ codes, scales, zeros }: Encoded, { count, length, size }: Layout, out: Floats): void {
+  for (let block = 0; block < count; block++) {
+    const end = Math.min((block + 1) * length, size)
+    const scale = scales![block]
+    const zero = zeros![block]
+    for (let i = block * length; i < end; i++) out[i] = scale * (codes![i] - zero)
+  }
+}

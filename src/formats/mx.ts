@@ -1,0 +1,153 @@
+// OCP microscaling (MX) formats and NVFP4: small floats (or int8) in blocks, each with a stored scale of one byte.
+import { type ElementType, elementTable, encodeElement, exponentOf, findElement, roundHalfEven } from './elements.ts'
+import type { Encoded, Floats, PresetName } from './format.ts'
+import { layoutOf } from './layout.ts'
+import { absmaxOf } from './scaled.ts'
+
+const f32 = Math.fround
+
+/** One microscaling format: what an element is, the exponent of its largest value, values a block. */
+export interface Microscaling {
+  readonly name: PresetName
+  readonly block: number
+  /** null: int8 with the value code / 64. */
+  readonly element: ElementType | null
+  /** floor(log2) of the element's largest value. */
+  readonly emax: number
+}
+
+const float = (name: PresetName, element: string, block = 32): Microscaling => {
+  const type = findElement(element)
+  return { name, block, element: type, emax: exponentOf(type.max) }
+}
+
+/** The microscaling formats; nvfp4 has scales of E4M3 and one f32 a tensor, the others powers of two. */
+export const MICROSCALING: readonly Microscaling[] = [
+  float('mxfp4', 'float4_e2m1fn'),
+  float('mxfp6e2m3', 'float6_e2m3fn'),
+  float('mxfp6e3m2', 'float6_e3m2fn'),
+  float('mxfp8e4m3', 'float8_e4m3fn'),
+  float('mxfp8e5m2', 'float8_e5m2'),
+  { name: 'mxint8', block: 32, element: null, emax: 0 },
+  float('nvfp4', 'float4_e2m1fn', 16),
+]
+
+const E4M3 = findElement('float8_e4m3fn')
+
+const single = new Float32Array(1)
+const pattern = new Uint32Array(single.buffer)
+
+/** Element codes of values / scale, saturated, to nearest with ties to even, by shifting the f32 pattern. */
+function encodeFloats(
+  x: Floats,
+  start: number,
+  end: number,
+  scale: number,
+  type: ElementType,
+  codes: Uint8Array,
+): void {
+  if (x instanceof Float64Array) {
+    for (let i = start; i < end; i++) codes[i] = encodeElement(type, x[i] / scale, { saturate: true })
+    return
+  }
+  const { mantissa, bias, maxCode } = type
+  const shift = 23 - mantissa
+  const half = 2 ** (shift - 1) - 1
+  const lowest = 2 ** (1 - bias)
+  const subnormals = 2 ** (mantissa - 1 + bias)
+  const offset = (127 - bias) << mantissa
+  const signShift = 32 - type.bits
+  const signBit = 2 ** (type.bits - 1)
+  for (let i = start; i < end; i++) {
+    single[0] = x[i] / scale
+    const word = pattern[0]
+    const magnitude = word & 0x7fffffff
+    pattern[0] = magnitude
+    let code: number
+    if (single[0] < lowest) code = roundHalfEven(single[0] * subnormals)
+    else code = ((magnitude + half + ((magnitude >>> shift) & 1)) >>> shift) - offset
+    codes[i] = (code > maxCode ? maxCode : code) | ((word >>> signShift) & signBit)
+  }
+}
+
+function encodeInt8(x: Floats, start: number, end: number, scale: number, codes: Int8Array): void {
+  for (let i = start; i < end; i++) {
+    const step = (x[i] / scale) * 64
+    codes[i] = roundHalfEven(step > 127 ? 127 : step < -127 ? -127 : step)
+  }
+}
+
+/** Scale byte of an MX block: clamp(floor(log2 absmax) - emax), 0 for a block of zeros, 255 (nan) where a value is not finite. */
+export function mxScale(absmax: number, emax: number): number {
+  if (Number.isNaN(absmax)) return 255
+  if (absmax === 0) return 0
+  return Math.min(Math.max(exponentOf(absmax) - emax, -127), 127) + 127
+}
+
+/** Encodes in an MX format: E8M0 `scales`, element patterns (mxint8: signed) as `codes`. */
+function encodeMx(x: Floats, shape: readonly number[], { name, block, element, emax }: Microscaling): Encoded {
+  const { size, length, count } = layoutOf(shape, block)
+  const scales = new Uint8Array(count)
+  const codes = element ? new Uint8Array(size) : new Int8Array(size)
+  for (let b = 0; b < count; b++) {
+    const start = b * length
+    const end = Math.min(start + length, size)
+    scales[b] = mxScale(absmaxOf(x, start, end), emax)
+    if (scales[b] === 255) continue
+    const scale = 2 ** (scales[b] - 127)
+    if (element) encodeFloats(x, start, end, scale, element, codes as Uint8Array)
+    else encodeInt8(x, start, end, scale, codes as Int8Array)
+  }
+  return { format: name, shape: [...shape], codes, scales }
+}
+
+/** Encodes in NVFP4: g = absmax / 2688, scale = E4M3(block absmax / 6 / g), codes of x / (g * scale), all in f32. */
+function encodeNvfp4(x: Floats, shape: readonly number[], { name, block, element }: Microscaling): Encoded {
+  const { size, length, count } = layoutOf(shape, block)
+  const scales = new Uint8Array(count)
+  const codes = new Uint8Array(size)
+  const tensorScale = f32(f32(absmaxOf(x, 0, size)) / 2688)
+  const values = elementTable(E4M3)
+  for (let b = 0; b < count; b++) {
+    const start = b * length
+    const end = Math.min(start + length, size)
+    const blockScale = f32(f32(absmaxOf(x, start, end)) / 6)
+    scales[b] = tensorScale === 0 ? 0 : encodeElement(E4M3, f32(blockScale / tensorScale), { saturate: true })
+    const scale = f32(tensorScale * values[scales[b]])
+    if (scale > 0)
+      encodeFloats(
+        Float32Array.from(x.subarray(start, end)),
+        0,
+        end - start,
+        scale,
+        element!,
+        codes.subarray(start, end),
+      )
+    else for (let i = start; i < end; i++) codes[i] = x[i] < 0 || Object.is(x[i], -0) ? 8 : 0
+  }
+  return { format: name, shape: [...shape], codes, scales, tensorScale }
+}
+
+/** Encodes in a microscaling format. */
+export function encodeMicroscaling(x: Floats, shape: readonly number[], format: Microscaling): Encoded {
+  return format.name === 'nvfp4' ? encodeNvfp4(x, shape, format) : encodeMx(x, shape, format)
+}
+
+/** Decodes a microscaling format into `out`. */
+export function decodeMicroscaling(
+  { shape, codes, scales, tensorScale }: Encoded,
+  format: Microscaling,
+  out: Floats,
+): void {
+  const { size, length, count } = layoutOf(shape, format.block)
+  const table = format.element ? elementTable(format.element) : null
+  const tensor = format.name === 'nvfp4'
+  const values = elementTable(E4M3)
+  for (let b = 0; b < count; b++) {
+    const end = Math.min((b + 1) * length, size)
+    const byte = scales![b]
+    const scale = tensor ? f32(tensorScale! * values[byte]) : byte === 255 ? Number.NaN : 2 ** (byte - 127)
+    if (table) for (let i = b * length; i < end; i++) out[i] = table[codes![i]] * scale
+    else for (let i = b * length; i < end; i++) out[i] = (codes![i] / 64) * scale
+  }
+}
