@@ -1,0 +1,46 @@
+// What JavaScript sees: an engine is made once for a number of threads and an instruction path, and is the first
+// argument of every function. Files add their functions in REGISTER.
+#include "boundary.h"
+
+extern const char* const bitlawBuild;
+
+namespace bitlaw {
+
+// One a file that exports functions.
+void registerLinear(Napi::Env, Napi::Object exports);
+using Registration = void (*)(Napi::Env, Napi::Object);
+static constexpr Registration REGISTER[] = {registerLinear};
+
+/** create(threads, path name or ''): the engine, or undefined where the path cannot run here. */
+static Napi::Value create(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  size_t threads = args.count("threads");
+  if (threads < 1 || threads > 1024) args.fail("threads", "1 to 1024");
+  const Ops* path = choosePath(args.text("isa"));
+  if (!path) return info.Env().Undefined();
+  return Napi::External<Engine>::New(info.Env(), new Engine(static_cast<int>(threads), path), [](Napi::Env, Engine* engine) { delete engine; });
+}
+
+static Napi::Value pathName(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  return Napi::String::New(info.Env(), args.engine().ops->name);
+}
+
+static Napi::Value paths(const Napi::CallbackInfo& info) {
+  Napi::Array names = Napi::Array::New(info.Env());
+  for (const auto& name : pathsHere()) names[names.Length()] = Napi::String::New(info.Env(), name);
+  return names;
+}
+
+static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports["build"] = Napi::String::New(env, bitlawBuild);
+  exports["create"] = Napi::Function::New<create>(env);
+  exports["pathName"] = Napi::Function::New<pathName>(env);
+  exports["paths"] = Napi::Function::New<paths>(env);
+  for (Registration add : REGISTER) add(env, exports);
+  return exports;
+}
+
+NODE_API_MODULE(bitlaw, init)
+
+}  // namespace bitlaw

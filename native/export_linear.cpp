@@ -1,0 +1,87 @@
+// JavaScript's view of linear.cpp and linear_backward.cpp.
+#include "boundary.h"
+#include "linear.h"
+
+namespace bitlaw {
+
+/** A format as [bits, one scale a row, kind of scale, share of the absmax], or null. */
+static CodeFormat formatOf(Arguments& args, const char* name) {
+  CodeFormat format;
+  if (args.absent()) return format;
+  Napi::Array fields = args.list(name);
+  auto number = [&](uint32_t i) { return fields.Get(i).ToNumber().DoubleValue(); };
+  double bits = number(0), kind = number(2);
+  if (!(bits >= 2 && bits <= 16) || !(kind >= 0 && kind <= 3)) args.fail(name, "[2 to 16 bits, perRow, scale kind, ratio]");
+  format.bits = static_cast<int>(bits);
+  format.perRow = fields.Get(1).ToBoolean().Value();
+  format.scale = static_cast<ScaleKind>(static_cast<int>(kind));
+  format.absmaxRatio = number(3);
+  return format;
+}
+
+static LinearRounding roundingOf(Arguments& args) {
+  LinearRounding rounding;
+  rounding.weights = formatOf(args, "weight format");
+  rounding.activations = formatOf(args, "activation format");
+  rounding.gradients = formatOf(args, "gradient format");
+  rounding.clipped = args.flag();
+  rounding.bf16 = args.flag();
+  return rounding;
+}
+
+static size_t outputsOf(Arguments& args, const Napi::Object& part) {
+  double outputs = part.Get("outputs").ToNumber().DoubleValue();
+  if (!(outputs >= 0 && outputs < 4294967296.0)) args.fail("outputs", "a count");
+  return static_cast<size_t>(outputs);
+}
+
+static bool given(const Napi::Value& value) { return !value.IsUndefined() && !value.IsNull(); }
+
+/** linear(engine, x, rows, inputs, parts, weights, activations, gradients, clipped, bf16) */
+static void linearCall(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  Engine& engine = args.engine();
+  Napi::Value data = args.next();
+  size_t rows = args.count("rows"), inputs = args.count("inputs");
+  Source x = args.matrix(data, "x", rows, inputs);
+  Napi::Array list = args.list("parts");
+  std::vector<ForwardPart> parts;
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    Napi::Object part = list.Get(i).As<Napi::Object>();
+    size_t outputs = outputsOf(args, part);
+    Napi::Value bias = part.Get("bias"), residual = part.Get("residual");
+    parts.push_back({args.matrix(part.Get("weight"), "weight", outputs, inputs), given(bias) ? args.floats(bias, "bias", outputs) : nullptr,
+                     given(residual) ? args.floats(residual, "residual", rows * outputs) : nullptr, args.floats(part.Get("y"), "y", rows * outputs)});
+  }
+  linear(engine, x, parts, roundingOf(args));
+}
+
+/** linearBackward(engine, x, rows, inputs, parts, dx, accumulate, weights, activations, gradients, clipped, bf16) */
+static void linearBackwardCall(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  Engine& engine = args.engine();
+  Napi::Value data = args.next();
+  size_t rows = args.count("rows"), inputs = args.count("inputs");
+  Source x = args.matrix(data, "x", rows, inputs);
+  Napi::Array list = args.list("parts");
+  std::vector<BackwardPart> parts;
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    Napi::Object part = list.Get(i).As<Napi::Object>();
+    size_t outputs = outputsOf(args, part);
+    Napi::Value dWeight = part.Get("dWeight"), dBias = part.Get("dBias");
+    const float* dy = args.floats(part.Get("dy"), "dy", rows * outputs);
+    parts.push_back({args.matrix(part.Get("weight"), "weight", outputs, inputs), Source{dy, false, outputs, rows, outputs},
+                     given(dWeight) ? args.floats(dWeight, "dWeight", outputs * inputs) : nullptr,
+                     given(dBias) ? args.floats(dBias, "dBias", outputs) : nullptr});
+  }
+  float* dx = args.floatsOrNull("dx", rows * inputs);
+  bool accumulate = args.flag();
+  linearBackward(engine, x, parts, dx, accumulate, roundingOf(args));
+}
+
+void registerLinear(Napi::Env env, Napi::Object exports) {
+  exports["linear"] = Napi::Function::New<linearCall>(env);
+  exports["linearBackward"] = Napi::Function::New<linearBackwardCall>(env);
+}
+
+}  // namespace bitlaw

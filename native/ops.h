@@ -1,0 +1,100 @@
+// The functions that exist once for each instruction path, as a table. Drivers (linear.cpp, attention.cpp …) split the
+// work into tasks and call these; they know nothing of instructions.
+//
+// Products. The left operand ("rows") is row major: each row is `steps` 32-bit words, a word holding the 1, 2 or 4
+// numbers next to each other along the reduction. The right operand ("panels") holds 64 output columns a panel: for each
+// step 64 words, one a column; the last panel is narrower, a multiple of 16. Steps are padded by zeros to a multiple of 16.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace bitlaw {
+
+/** What the numbers of a product are. On paths without bf16 or int8 units they are held wider, with the same results. */
+enum Kind { BF16 = 0, I8 = 1, F32 = 2 };
+
+constexpr size_t PANEL = 64;
+
+inline size_t roundUp(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+inline size_t divideUp(size_t n, size_t by) { return (n + by - 1) / by; }
+
+/** A matrix in the caller's memory: f32, or bf16 bits. */
+struct Source {
+  const void* data;
+  bool bf16;
+  /** Numbers from one row to the next. */
+  size_t stride;
+  size_t rows;
+  size_t columns;
+};
+
+/** How numbers are rounded while they are packed: codes round(x / scale) where scales are given, else as the kind stores them. */
+struct Rounder {
+  /** One a row of the source, or one in all (perRow false); null: no codes. */
+  const float* scales = nullptr;
+  bool perRow = false;
+  float codeMax = 0;
+  /** Codes of rows get +128 (they are unsigned for the int8 units). */
+  bool offset = false;
+  /** Multiplies each column of the source first (before rounding to bf16); null: none. Not with codes. */
+  const float* columnFactors = nullptr;
+  /** Multiplies each row of the source; null: none. Not with codes. */
+  const float* rowFactors = nullptr;
+  /** Round to bf16 also where the kind is F32. */
+  bool toBf16 = false;
+  /** F32 of codes: multiply them back, so that the value is stored. */
+  bool values = false;
+};
+
+/** What becomes of the sums of a product: y = sum * scale * rowScales[i] * columnScales[j] + bias[j] + add[i, j]. */
+struct Epilogue {
+  float scale = 1;
+  const float* rowScales = nullptr;
+  const float* columnScales = nullptr;
+  const float* bias = nullptr;
+  /** Laid out as the output, which it may be; null: nothing. */
+  const float* add = nullptr;
+  /** I8: what each column's integer sum begins with (takes the +128 of the rows away). */
+  const int32_t* start = nullptr;
+};
+
+struct Product {
+  const uint32_t* rows;
+  /** Words from row to row. */
+  size_t rowStride;
+  size_t rowCount;
+  const uint32_t* panels;
+  /** Step of the panels that the rows begin with. */
+  size_t firstStep;
+  /** Words from panel to panel. */
+  size_t panelStride;
+  size_t columns;
+  /** Words of the reduction; a multiple of 16. */
+  size_t steps;
+  float* out;
+  size_t outStride;
+  Epilogue epilogue;
+};
+
+struct Ops {
+  const char* name;
+  /** Numbers a word, for each kind. */
+  size_t perWord[3];
+  void (*product[3])(const Product&);
+
+  /** Largest magnitude of each row; NaN where one is not finite. */
+  void (*rowMax)(const Source&, size_t row0, size_t rows, float* out);
+  /** Where |round(x / scale)| <= codeMax: to (+)= from, else to (+)= 0; columns0 is where both begin in the row. */
+  void (*addUnclipped)(const Source&, size_t row, size_t column0, size_t columns, float scale, float codeMax, const float* from, float* to, bool accumulate);
+
+  /** Rows row0… of the source as left operand: words along the columns. `stride` words a row, padded by zeros. */
+  void (*packRows)(Kind, const Source&, size_t row0, size_t rows, const Rounder&, uint32_t* out, size_t stride);
+  /** Columns column0… of the source as rows of the left operand: words along source rows row0…row0+rows. */
+  void (*packColumns)(Kind, const Source&, size_t row0, size_t rows, size_t column0, size_t columns, const Rounder&, uint32_t* out, size_t stride);
+  /** Source rows row0…row0+rows as steps of panels over all its columns; stepStart is where row0 goes (row0 a multiple of perWord). */
+  void (*packPanelsDown)(Kind, const Source&, size_t row0, size_t rows, const Rounder&, uint32_t* out, size_t panelStride, size_t stepStart, size_t stepsToPad);
+  /** One panel: source rows row0…row0+rows (rows <= 64) as columns, its columns along the reduction. `sums`: of the codes, I8 only. */
+  void (*packPanelAcross)(Kind, const Source&, size_t row0, size_t rows, const Rounder&, uint32_t* out, size_t steps, int32_t* sums);
+};
+
+}  // namespace bitlaw

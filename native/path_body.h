@@ -1,0 +1,32 @@
+// All kernels of one instruction path, as a table: a constant, so that no code of the path runs before it is chosen. A path's file defines PATH and PATH_NAME and includes this.
+#pragma once
+#include "pack_body.h"
+#include "product_body.h"
+
+namespace bitlaw::PATH {
+namespace {
+
+constexpr Ops table() {
+  Ops ops{};
+  ops.name = PATH_NAME;
+  ops.perWord[BF16] = Words<BF16>::PER;
+  ops.perWord[I8] = Words<I8>::PER;
+  ops.perWord[F32] = Words<F32>::PER;
+#if defined(__AVX512BF16__)
+  ops.product[BF16] = product<Bf16Units>;
+#else
+  ops.product[BF16] = product<FloatUnits>;
+#endif
+  ops.product[I8] = product<Int8Units>;
+  ops.product[F32] = product<FloatUnits>;
+  ops.rowMax = rowMax;
+  ops.addUnclipped = addUnclipped;
+  ops.packRows = packRowsOf;
+  ops.packColumns = packColumnsOf;
+  ops.packPanelsDown = packPanelsDownOf;
+  ops.packPanelAcross = packPanelAcrossOf;
+  return ops;
+}
+
+}  // namespace
+}  // namespace bitlaw::PATH
