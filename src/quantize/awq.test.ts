@@ -34,12 +34,10 @@ if (folder) {
       const largest = 2 ** (each.bits - 1) - 1
       const levels = Float64Array.from({ length: 2 * largest + 1 }, (_, i) => (i - largest) / largest)
       const group = each.group === -1 ? null : each.group
-      const grid =
-        each.element === 'int'
-          ? bookGrid(levels, group, scale => scale)
-          : affineGrid(each.bits, false, group, scale => scale)
-      const found = searchAwq([{ weight: tensors.get('W')!.data as Float32Array, rows }], columns, hessian, magnitude,
-        (weight, r, c) => roundToGrid(weight, r, c, grid).values, { alphas }) // biome-ignore format: short
+      const grid = each.element === 'int' ? bookGrid(levels, group) : affineGrid(each.bits, false, group)
+      const roundTrip = (weight: Float64Array, r: number, c: number) => roundToGrid(weight, r, c, grid).values
+      const linear = { weight: tensors.get('W')!.data as Float32Array, rows, roundTrip }
+      const found = searchAwq([linear], columns, hessian, magnitude, { alphas })
       // A weight on a tie may go either way: an exponent's error to 1%, the least no more than 1% above.
       for (const [i, error] of each.errors.entries()) expect(Math.abs(found.errors[i] / error - 1)).toBeLessThan(0.01)
       expect(found.error).toBeLessThanOrEqual(each.error * 1.01)

@@ -8,6 +8,7 @@ import { outputError } from './hessian.ts'
 export interface AwqLinear {
   weight: Floats
   rows: number
+  roundTrip: RoundTrip
 }
 
 /** Round trip of a matrix (rows, columns) through the format. */
@@ -42,7 +43,6 @@ export function searchAwq(
   columns: number,
   hessian: Float64Array,
   meanMagnitude: Floats,
-  roundTrip: RoundTrip,
   {
     alphas = AWQ_ALPHAS,
     constrain = (scales: Float64Array) => scales,
@@ -53,7 +53,7 @@ export function searchAwq(
   for (const alpha of alphas) {
     const scales = constrain(awqScales(meanMagnitude, alpha))
     let error = 0
-    for (const { weight, rows } of linears) {
+    for (const { weight, rows, roundTrip } of linears) {
       const back = Float64Array.from(roundTrip(scaleColumns(weight, rows, columns, scales), rows, columns))
       for (let i = 0; i < back.length; i++) back[i] /= scales[i % columns]
       error += outputError(weight, back, hessian, rows, columns)

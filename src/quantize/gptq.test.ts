@@ -77,7 +77,7 @@ if (folder) {
     test(`${mine.length} cases of ${name} give the authors' codes, scales, zeros, order and error`, () => {
       const prepared = new Map<string, PreparedHessian>()
       for (const each of mine) {
-        const grid = affineGrid(each.bits, each.sym, each.group === -1 ? null : each.group, scale => scale)
+        const grid = affineGrid(each.bits, each.sym, each.group === -1 ? null : each.group)
         const options: GptqOptions = {
           damp: each.percdamp,
           blocksize: each.blocksize,

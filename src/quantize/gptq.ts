@@ -1,6 +1,7 @@
 // GPTQ (arXiv 2210.17323): columns are rounded one after another, and what rounding a column does to the layer's
 // output is made good by the columns that follow, as the inverse Hessian says. This is the definition in float64,
 // one column at a time; the native path gives the same codes at speed. Any grid that rounds a group at a time will do.
+import { fromFloat16, toFloat16 } from '../formats/index.ts'
 import type { Floats } from '../tensor/kernels.ts'
 import { inverseFactor } from './cholesky.ts'
 import type { Grid } from './grid.ts'
@@ -23,6 +24,11 @@ export interface GptqOptions {
    * the one with the smaller output error.
    */
   groupScales?: 'best' | 'current' | 'block'
+  /** Stored columns that are only rounded to fp16; they make good what the others before them did. */
+  keep?: Int32Array
+  /** Scales (rows, groups of the stored columns) that are given, and zero points; none is fitted then. */
+  fixedScales?: Float64Array
+  fixedZeros?: Float64Array
 }
 
 /** A layer after GPTQ: codes (rows, columns) in the order of the stored columns, scales and zeros (rows, groups). */
@@ -84,9 +90,9 @@ export function dampedHessian(hessian: Float64Array, columns: number, order: Int
 export function staleScales(
   group: number | null,
   columns: number,
-  { blocksize = 128, staticGroups = false }: GptqOptions,
+  { blocksize = 128, staticGroups = false, fixedScales }: GptqOptions,
 ): boolean {
-  return group !== null && !staticGroups && group < columns && group % blocksize !== 0
+  return group !== null && !staticGroups && !fixedScales && group < columns && group % blocksize !== 0
 }
 
 /** GPTQ of weight (rows, columns) with hessian = 2 X'X (columns, columns) onto a grid, in float64. */
@@ -116,7 +122,7 @@ function roundColumns(
   rows: number,
   columns: number,
   grid: Grid,
-  { blocksize = 128, staticGroups = false, groupScales }: GptqOptions,
+  { blocksize = 128, staticGroups = false, groupScales, keep, fixedScales, fixedZeros }: GptqOptions,
   { order, dead, upper }: PreparedHessian,
 ): GptqResult {
   const group = grid.group ?? columns
@@ -125,8 +131,10 @@ function roundColumns(
   const values = new Float64Array(rows * columns)
   const scales = new Float64Array(rows * groups)
   const zeros = new Uint8Array(rows * groups)
+  const kept = new Uint8Array(columns)
+  if (keep) for (const column of keep) kept[column] = 1
   const stored = (place: number) => (order ? order[place] : place)
-  const early = staticGroups || grid.group === null
+  const early = staticGroups || grid.group === null || fixedScales !== undefined
   const groupOf = new Int32Array(columns)
   for (let place = 0; place < columns; place++)
     groupOf[stored(place)] = Math.floor((early ? stored(place) : place) / group)
@@ -138,20 +146,26 @@ function roundColumns(
     const row = r * columns
     const fit = (g: number, from: (i: number) => number) => {
       const count = Math.min(group, columns - g * group)
-      for (let i = 0; i < count; i++) gathered[i] = from(g * group + i)
+      for (let i = 0; i < count; i++)
+        gathered[i] = kept[early ? g * group + i : stored(g * group + i)] ? 0 : from(g * group + i)
       const fitted = grid.fit(gathered.subarray(0, count))
       scales[r * groups + g] = fitted.scale
       zeros[r * groups + g] = fitted.zero
     }
-    if (early) for (let g = 0; g < groups; g++) fit(g, c => (grid.group !== null && dead[c] ? 0 : weight[row + c]))
+    if (fixedScales)
+      for (let at = r * groups; at < (r + 1) * groups; at++) {
+        scales[at] = fixedScales[at]
+        zeros[at] = fixedZeros?.[at] ?? (grid.kind === 'step' ? grid.last / 2 : 0)
+      }
+    else if (early) for (let g = 0; g < groups; g++) fit(g, c => (grid.group !== null && dead[c] ? 0 : weight[row + c]))
     for (let place = 0; place < columns; place++) now[place] = dead[stored(place)] ? 0 : weight[row + stored(place)]
     for (let place = 0; place < columns; place++) {
       if (place % blocksize === 0) atBlock.set(now)
       const column = stored(place)
       if (!early && place % group === 0) fit(place / group, groupScales === 'block' ? c => atBlock[c] : c => now[c])
       const at = r * groups + groupOf[column]
-      const code = grid.code(now[place], scales[at], zeros[at])
-      const value = grid.value(code, scales[at], zeros[at])
+      const code = grid.code(kept[column] ? 0 : now[place], scales[at], zeros[at])
+      const value = kept[column] ? fromFloat16(toFloat16(now[place])) : grid.value(code, scales[at], zeros[at])
       codes[row + column] = code
       values[row + column] = value
       const line = place * columns

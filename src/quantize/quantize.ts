@@ -1,0 +1,197 @@
+// A model and a format in, the quantized model out, with what every tensor lost and cost. Tensors are taken one after
+// another, in the order of the blocks; what has been quantized is what calibration text then runs through.
+import { bitsPerParameter, type Format, printFormat, RequestError } from '../formats/index.ts'
+import type { ParameterSpec } from '../model/config.ts'
+import { createInference } from '../model/inference.ts'
+import { type Model, sizeOf, widen } from '../model/model.ts'
+import type { Kernels, Weights } from '../tensor/kernels.ts'
+import { ALL_GROUPS, foldAwq } from './awq-fold.ts'
+import { type Calibration, type InputMoments, inputGroup, startWalk } from './calibration.ts'
+import type { GptqOptions } from './gptq.ts'
+import { outputError } from './hessian.ts'
+import { gptqMatrix, type QuantizedMatrix, rtnMatrix, squaredError } from './layer.ts'
+import { keptInputs } from './outliers.ts'
+import { type Chosen, type Selection, selectTensors } from './select.ts'
+import { defaultSolvers, type Solvers } from './solvers.ts'
+
+/** How codes are chosen. */
+export type Method = 'rtn' | 'gptq' | 'awq'
+
+/** What quantizeModel is told. */
+export interface QuantizeOptions extends Selection {
+  /** One spelling for all chosen tensors, or one a tensor (null: as stored). */
+  format: string | ((spec: ParameterSpec) => string | null)
+  method?: Method
+  /** Needed by gptq and awq. */
+  calibration?: Calibration
+  /** Runs calibration; needed by gptq and awq. */
+  kernels?: Kernels
+  gptq?: GptqOptions
+  /** `block`: the inputs of all linears of a block before any is quantized; `sequential`: q k v, then o, then gate up, then down. */
+  order?: 'block' | 'sequential'
+  seed?: number
+  /** The checkpoint's own names of a tensor, which globs may use. */
+  aliases?: (name: string) => readonly string[]
+  /** Bits of numbers that stay as stored; by default as they are in memory. */
+  storedBits?: (spec: { name: string }) => number
+  solvers?: Solvers
+  /** Called with each finished tensor; what it is given is not kept here. */
+  onTensor?: (tensor: QuantizedTensor, matrix: QuantizedMatrix) => void
+  /** A tensor that an earlier, interrupted run has finished. */
+  finished?: (name: string, format: Format) => QuantizedMatrix | undefined
+}
+
+/** One tensor's account. */
+export interface QuantizedTensor {
+  name: string
+  format: string
+  shape: readonly number[]
+  /** Everything stored, in bits. */
+  bits: number
+  /** Sum of squared differences of the weights. */
+  squaredError: number
+  /** Sum of squares of what the output of the layer changed by on the calibration text; null without one. */
+  outputError: number | null
+}
+
+/** A quantized model, and what it cost. */
+export interface QuantizedModel {
+  model: Model
+  tensors: QuantizedTensor[]
+  squaredError: number
+  /** Of the quantized tensors. */
+  bitsPerParameter: number
+  /** Of the whole model, what is not quantized as stored. */
+  totalBits: number
+}
+
+/** Bits of one tensor in a format, everything counted. */
+export function tensorBits(format: Format, shape: readonly number[]): number {
+  return Math.round(bitsPerParameter(format, shape) * sizeOf(shape))
+}
+
+/** Quantizes a model; throws RequestError for a selection or format that cannot be, or calibration that is missing. */
+export function quantizeModel(model: Model, options: QuantizeOptions): QuantizedModel {
+  const { method = 'rtn', seed = 0, solvers = defaultSolvers() } = options
+  const chosen = selectTensors(model.config, options.format, options, options.aliases)
+  const parameters = new Map<string, Weights>(model.parameters)
+  const quantized: Model = { config: model.config, parameters }
+  const tensors: QuantizedTensor[] = []
+
+  const finish = ({ spec, format }: Chosen, weight: Float32Array, matrix: QuantizedMatrix, moments?: InputMoments) => {
+    const tensor: QuantizedTensor = {
+      name: spec.name,
+      format: printFormat(format),
+      shape: spec.shape,
+      bits: tensorBits(format, spec.shape) + orderBits(matrix.order),
+      squaredError: squaredError(weight, matrix.values),
+      outputError: moments ? outputError(weight, matrix.values, moments.hessian, spec.shape[0], spec.shape[1]) : null,
+    }
+    tensors.push(tensor)
+    parameters.set(spec.name, matrix.values)
+    options.onTensor?.(tensor, matrix)
+  }
+  const quantizeOne = (each: Chosen, moments?: InputMoments) => {
+    const { spec, format } = each
+    const weight = floatsOf(parameters.get(spec.name)!)
+    const linear = spec.name.replace(/\.weight$/, '')
+    const keep =
+      format.kind === 'scaled' && format.proxy > 0
+        ? keptInputs(model.config, model.parameters, linear, format.proxy)
+        : undefined
+    const done = options.finished?.(spec.name, format)
+    const matrix =
+      done ??
+      (method === 'gptq' && moments
+        ? gptqMatrix(
+            weight,
+            spec.shape,
+            format,
+            moments.hessian,
+            { ...options.gptq, seed, keep },
+            solvers.gptq,
+            solvers,
+          )
+        : rtnMatrix(weight, spec.shape, format, { seed, keep }, solvers))
+    finish(each, weight, matrix, moments)
+  }
+
+  if (method === 'rtn') for (const each of chosen) quantizeOne(each)
+  else walkBlocks(quantized, chosen, quantizeOne, options, solvers)
+
+  const order = new Map(chosen.map(({ spec }, i) => [spec.name, i]))
+  tensors.sort((a, b) => order.get(a.name)! - order.get(b.name)!)
+  return { model: quantized, tensors, ...account(quantized, tensors, options) }
+}
+
+/** Block after block: gathers moments of the inputs, quantizes, and lets the calibration text through what came out. */
+function walkBlocks(
+  model: Model,
+  chosen: readonly Chosen[],
+  quantizeOne: (each: Chosen, moments?: InputMoments) => void,
+  options: QuantizeOptions,
+  solvers: Solvers,
+): void {
+  const { method, calibration, kernels, order = 'block', seed = 0 } = options
+  if (!calibration || !kernels) throw new RequestError(`method ${method} needs calibration text (--calibration FILE)`)
+  const parameters = model.parameters
+  const walk = startWalk(createInference(model, kernels, { compute: 'float' }), calibration, solvers.addToHessian)
+  const inBlock = (each: Chosen, layer: number) => each.spec.name.startsWith(`layers.${layer}.`)
+  const groupOf = (each: Chosen) => inputGroup(each.spec.name.replace(/\.weight$/, ''))
+  for (let layer = 0; layer < model.config.layers; layer++) {
+    const mine = chosen.filter(each => inBlock(each, layer))
+    if (method === 'awq') {
+      const moments = walk.collect(layer, ALL_GROUPS)
+      const formats = new Map(mine.map(each => [each.spec.name, each.format]))
+      foldAwq(
+        model.config,
+        parameters,
+        layer,
+        moments,
+        name => formats.get(name),
+        (weight, rows, columns, format) =>
+          rtnMatrix(Float32Array.from(weight), [rows, columns], format, { seed }, solvers).values,
+      )
+      for (const each of mine) quantizeOne(each, moments.get(groupOf(each)))
+    } else
+      for (const groups of order === 'block' ? [ALL_GROUPS] : ALL_GROUPS.map(group => [group])) {
+        const now = mine.filter(each => groups.includes(groupOf(each)))
+        if (now.length === 0) continue
+        const moments = walk.collect(layer, [...new Set(now.map(groupOf))])
+        for (const each of now) quantizeOne(each, moments.get(groupOf(each)))
+      }
+    walk.advance(layer)
+  }
+  for (const each of chosen) if (!each.spec.name.startsWith('layers.')) quantizeOne(each)
+}
+
+/** Bits of an order of columns: an index of 32 bits each, as the files store it. */
+function orderBits(order: Int32Array | null): number {
+  return order ? order.length * 32 : 0
+}
+
+function floatsOf(weights: Weights): Float32Array {
+  return weights instanceof Float32Array ? weights : (widen(weights, new Float32Array(weights.length)) as Float32Array)
+}
+
+/** Totals over tensors: of the quantized ones, and of the whole model. */
+export function account(
+  model: Model,
+  tensors: readonly QuantizedTensor[],
+  { storedBits }: Pick<QuantizeOptions, 'storedBits'> = {},
+) {
+  let squared = 0
+  let bits = 0
+  let count = 0
+  for (const tensor of tensors) {
+    squared += tensor.squaredError
+    bits += tensor.bits
+    count += sizeOf(tensor.shape)
+  }
+  const names = new Set(tensors.map(tensor => tensor.name))
+  let totalBits = bits
+  for (const [name, weights] of model.parameters)
+    if (!names.has(name))
+      totalBits += weights.length * (storedBits ? storedBits({ name }) : weights.BYTES_PER_ELEMENT * 8)
+  return { squaredError: squared, bitsPerParameter: count > 0 ? bits / count : 0, totalBits }
+}
