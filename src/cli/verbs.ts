@@ -26,4 +26,11 @@ export const VERBS: readonly Verb[] = [
     example: 'bitlaw evaluate my-model --text held-out.txt --reference my-model-bf16 --gate "kl < 0.02"',
     load: () => import('./evaluate.ts'),
   },
+  {
+    name: 'plan',
+    usage: '<train|serve|devices>',
+    summary: 'what to train, or which model at which format to serve, under compute, memory and money',
+    example: 'bitlaw plan train --compute 1e21 --device h100',
+    load: () => import('./plan.ts'),
+  },
 ]

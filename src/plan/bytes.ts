@@ -33,6 +33,11 @@ export function weightBytes(shape: Shape, formats: WeightFormats): number {
   return Math.ceil((bits + (nTotal - inMatrices) * formats.vectors) / 8)
 }
 
+/** Bytes of the embedding. */
+export function embeddingBytes({ vocab, width }: Shape, formats: WeightFormats): number {
+  return (vocab * width * bitsPerParameter(formats.embedding, [vocab, width])) / 8
+}
+
 /** Bytes of the KV cache for so many tokens in all sequences together; K and V of a head and token share scales where the format has blocks. */
 export function cacheBytes(shape: Shape, tokens: number, format: FormatLike = 'bf16'): number {
   const spelled = parseFormat(format)

@@ -1,9 +1,9 @@
 // The serving plan: candidates (shapes with their training data, formats of weights and cache) under a memory and
 // throughput budget; bytes, tokens a second and predicted loss of each, the frontier, and which are ties.
 import { type FormatLike, parseFormat, printFormat } from '../formats/index.ts'
-import { activationBytes, cacheBytes, linearsIn, type WeightFormats, weightBytes } from './bytes.ts'
+import { activationBytes, cacheBytes, embeddingBytes, linearsIn, type WeightFormats, weightBytes } from './bytes.ts'
 import { inferenceFlops } from './cost.ts'
-import { type Device, fastestType } from './devices.ts'
+import type { Device } from './devices.ts'
 import type { LawFit } from './region.ts'
 import { countShape, type Shape } from './shape.ts'
 
@@ -68,20 +68,18 @@ export function elementBits(format: FormatLike): number {
   return Number(/\d/.exec(record.name.replace(/^(mx|nv|iq|tq)/, ''))?.[0] ?? 8)
 }
 
-/** Tokens a second while decoding: each step reads all weights and every sequence's cache, and computes 2 N a token. */
+/** Tokens a second while decoding: each step reads all weights and every sequence's cache, and computes 2 N a token in 16 bits, because formats of weights alone are widened before the product. */
 export function decodeSpeed(
   shape: Shape,
   formats: WeightFormats,
   kvFormat: FormatLike,
-  problem: Pick<ServeProblem, 'device' | 'context' | 'batch' | 'efficiency'>,
+  { device, context, batch, efficiency = 0.7 }: Pick<ServeProblem, 'device' | 'context' | 'batch' | 'efficiency'>,
 ): { tokensPerSecond: number; boundBy: 'bandwidth' | 'compute' } {
-  const { device, context, batch, efficiency = 0.7 } = problem
-  // The embedding is looked up, not read through, unless it is the head too.
-  const { nTotal } = countShape(shape)
-  const bytes = weightBytes(shape, formats) - (shape.tied ? 0 : weightBytes({ ...shape, layers: 0 }, formats) / 2)
-  const reading = (bytes + cacheBytes(shape, context * batch, kvFormat)) / (device.bandwidth * efficiency)
-  const width = Math.max(elementBits(formats.linear), 8)
-  const computing = inferenceFlops(nTotal, batch) / (fastestType(device, width >= 16 ? 16 : width).flops * efficiency)
+  // An embedding is looked up, not read through, unless it is the head too.
+  const lookedUp = shape.tied ? 0 : embeddingBytes(shape, formats)
+  const bytes = weightBytes(shape, formats) - lookedUp + cacheBytes(shape, context * batch, kvFormat)
+  const reading = bytes / (device.bandwidth * efficiency)
+  const computing = inferenceFlops(countShape(shape).nTotal, batch) / (device.flops.bf16 * efficiency)
   return {
     tokensPerSecond: batch / Math.max(reading, computing),
     boundBy: reading >= computing ? 'bandwidth' : 'compute',

@@ -1,0 +1,11 @@
+// Planning in a browser or anywhere: training and serving plans over laws, formats and plain records.
+export * from './bytes.ts'
+export * from './cost.ts'
+export * from './devices.ts'
+export * from './experiments.ts'
+export * from './lifetime.ts'
+export * from './models.ts'
+export * from './region.ts'
+export * from './serve.ts'
+export * from './shape.ts'
+export * from './train.ts'
