@@ -1,9 +1,13 @@
 // Scaling laws with precision in them: the records, predictions, fits. Browser-safe.
 import { didYouMean, RequestError } from '../formats/error.ts'
 import { chinchilla, chinchillaTied } from './chinchilla.ts'
+import { gadre } from './gadre.ts'
+import { gmse, gmseWa } from './gmse.ts'
 import { kumarTied, kumarTiedOffset, kumarUnifiedTrain, kumarWa, kumarWaOffset } from './kumar.ts'
 import { kumarDelta, kumarUnified } from './kumar-ptq.ts'
 import type { Configuration, Law, Parameters, Prediction } from './law.ts'
+import { frantar, multiplier } from './multiplier.ts'
+import { quartet, quartetBase } from './quartet.ts'
 
 export type * from './law.ts'
 
@@ -18,6 +22,13 @@ export const LAWS: readonly Law[] = [
   kumarUnifiedTrain,
   kumarDelta,
   kumarUnified,
+  multiplier,
+  frantar,
+  gmse,
+  gmseWa,
+  quartetBase,
+  quartet,
+  gadre,
 ]
 
 /** Short names of laws. */
