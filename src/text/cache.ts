@@ -38,14 +38,45 @@ export function hashOf(...parts: (string | number | Uint8Array)[]): string {
   return hash.digest('hex').slice(0, 32)
 }
 
-/** A hash of all that decides a tokenizer's ids: the files it saves, and what begins and ends a text. */
-export async function tokenizerKey(tokenizer: Tokenizer): Promise<string> {
+/** What the token cache must know of a tokenizer. */
+export interface TokenizerTraits {
+  /** Hash of all that decides its ids: the files it saves, and what begins and ends a text. */
+  key: string
+  /** It splits words as GPT-2 does and does nothing else, so a text may be cut between words without a change of its ids. */
+  splitsAtWords: boolean
+}
+
+/** Whether a tokenizer.json is byte-level BPE with GPT-2's splitting, no normalizer, no prefix space, and no added token with white space. */
+function splitsAtWords(json: string): boolean {
+  const { normalizer, pre_tokenizer, model, added_tokens } = JSON.parse(json) as {
+    normalizer?: unknown
+    pre_tokenizer?: { type?: string; add_prefix_space?: boolean; use_regex?: boolean } | null
+    model?: { type?: string }
+    added_tokens?: { content: string; lstrip?: boolean; rstrip?: boolean }[]
+  }
+  return (
+    !normalizer &&
+    model?.type === 'BPE' &&
+    pre_tokenizer?.type === 'ByteLevel' &&
+    pre_tokenizer.add_prefix_space === false &&
+    pre_tokenizer.use_regex !== false &&
+    (added_tokens ?? []).every(token => !/\s/.test(token.content) && !token.lstrip && !token.rstrip)
+  )
+}
+
+/** Saves the tokenizer into a temporary folder and looks at the files. */
+export async function tokenizerTraits(tokenizer: Tokenizer): Promise<TokenizerTraits> {
   const folder = await mkdtemp(join(tmpdir(), 'bitlaw-tokenizer-'))
   try {
     await tokenizer.save(folder)
+    const names = (await readdir(folder)).sort()
     const parts: (string | Uint8Array)[] = []
-    for (const name of (await readdir(folder)).sort()) parts.push(name, await readFile(join(folder, name)))
-    return hashOf(String(tokenizer.bos), String(tokenizer.eos), ...parts)
+    for (const name of names) parts.push(name, await readFile(join(folder, name)))
+    return {
+      key: hashOf(String(tokenizer.bos), String(tokenizer.eos), ...parts),
+      splitsAtWords:
+        names.includes('tokenizer.json') && splitsAtWords(await readFile(join(folder, 'tokenizer.json'), 'utf8')),
+    }
   } finally {
     await rm(folder, { recursive: true })
   }
