@@ -58,7 +58,7 @@ export function createBlock(scope: Scope, layer: number, x: Floats, out: Floats)
       // both halves have the same gradient dx of their outputs; what they give their input is added after both
       const side = scope.scratch('dSide', x.length).fill(0)
       mlp.backward(dx, side)
-      attention.backward(dx, side)
+      attention.backward(dx, side, shared !== null)
       kernels.add(dx, side)
     },
   }

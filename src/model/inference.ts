@@ -65,29 +65,30 @@ export function createInference(model: Model, kernels: Kernels, options: Inferen
   }
   let ropeLength = -1
   let rope: (layer: number) => RopeTables | null = () => null
-  const scopeOf = (batch: number, length: number, onInput?: OnInput): Scope => {
-    checkLength(config, length)
+  const ropeOf = (layer: number, length: number) => {
     if (length !== ropeLength) {
       rope = layerRope(config, kernels, length)
       ropeLength = length
     }
-    return {
-      ...parsed,
-      ...(onInput === undefined ? {} : { onInput }),
-      kernels,
-      config,
-      batch,
-      length,
-      compute,
-      rope,
-      weight: name => model.parameters.get(name)!,
-      vector,
-      gradient: () => null,
-      keep: buffer,
-      scratch: (name, size) => buffer(`scratch ${name}`, size),
-    }
+    return rope(layer)
   }
+  const scopeOf = (batch: number, length: number, onInput?: OnInput): Scope => ({
+    ...parsed,
+    ...(onInput === undefined ? {} : { onInput }),
+    kernels,
+    config,
+    batch,
+    length,
+    compute,
+    rope: layer => ropeOf(layer, length),
+    weight: name => model.parameters.get(name)!,
+    vector,
+    gradient: () => null,
+    keep: buffer,
+    scratch: (name, size) => buffer(`scratch ${name}`, size),
+  })
   const embed = (inputs: Int32Array, batch: number, length: number) => {
+    checkLength(config, length)
     checkTokens(config, batch * length, inputs)
     const x = kernels.allocate(batch * length * width)
     createEmbedding(scopeOf(batch, length), x).forward(inputs)
@@ -105,19 +106,17 @@ export function createInference(model: Model, kernels: Kernels, options: Inferen
     for (let layer = 0; layer < config.layers; layer++) block(layer, x, batch, length)
     return x
   }
-  // the head looks at rows alone: a batch of sequences of one
-  const headScope = (rows: number): Scope => ({ ...scopeOf(1, 0), batch: rows, length: 1 })
   const finishLosses = (x: Floats, targets: Int32Array) => {
     checkTargets(config, x.length / width, targets)
     const losses = kernels.allocate(targets.length)
-    createHead(headScope(targets.length)).losses(x, targets, losses)
+    createHead(scopeOf(targets.length, 1)).losses(x, targets, losses)
     return losses
   }
   const finishLogits = (x: Floats, rows: Int32Array) => {
     const chosen = buffer('chosen', rows.length * width)
     for (let i = 0; i < rows.length; i++) chosen.set(x.subarray(rows[i] * width, (rows[i] + 1) * width), i * width)
     const logits = kernels.allocate(rows.length * config.vocab)
-    createHead(headScope(rows.length)).logits(chosen, logits)
+    createHead(scopeOf(rows.length, 1)).logits(chosen, logits)
     return logits
   }
   return {
@@ -137,6 +136,6 @@ export function createInference(model: Model, kernels: Kernels, options: Inferen
 /** Whether a row's rounding depends on that row alone, so that sequences may be rounded together. */
 function isRowWise(format: Format): boolean {
   if (format.kind === 'plain') return true
-  if (format.kind === 'preset') return format.name !== 'nvfp4'
+  if (format.kind === 'preset') return false
   return format.shares === 'channel' || format.shares === 'token'
 }

@@ -19,8 +19,8 @@ export function createAttention(scope: Scope, layer: number, out: Floats, residu
   const logSums = scope.keep('logSums', batch * heads * length)
   const shape = attentionShape(scope, layer)
   const rope = scope.rope(layer)
-  const queries = createVector(scope, at('qNorm'), heads, q)
-  const keys = createVector(scope, at('kNorm'), kvHeads, k)
+  const queries = createVector(scope, layer, 'q', heads, q)
+  const keys = createVector(scope, layer, 'k', kvHeads, k)
   const values = clip === null ? null : createClamp(v, clip, scope.keep('vRaw', v.length))
   const linear = createLinear(scope, width, [
     { name: at('q'), outputs: heads * headSize, y: queries.raw },
@@ -96,16 +96,16 @@ interface Vector {
 }
 
 /** Norm, then clamp, of queries or keys; `raw` is the result's own array where there is neither. */
-function createVector(scope: Scope, name: string, heads: number, result: Floats): Vector {
+function createVector(scope: Scope, layer: number, name: 'q' | 'k', heads: number, result: Floats): Vector {
   const { config } = scope
   const { clip } = config.attention
   if (config.qkNorm === 'none')
     return clip === null
       ? { raw: result, forward() {}, backward: d => d }
-      : createClamp(result, clip, scope.keep(`${name}.raw`, result.length))
-  const raw = scope.keep(`${name}.raw`, result.length)
-  const norm = createQueryNorm(scope, name, heads)
-  const clamp = clip === null ? null : createClamp(result, clip, scope.keep(`${name}.normed`, result.length))
+      : createClamp(result, clip, scope.keep(`${name}Raw`, result.length))
+  const raw = scope.keep(`${name}Raw`, result.length)
+  const norm = createQueryNorm(scope, `layers.${layer}.${name}Norm`, heads)
+  const clamp = clip === null ? null : createClamp(result, clip, scope.keep(`${name}Normed`, result.length))
   return {
     raw,
     forward() {
@@ -114,7 +114,7 @@ function createVector(scope: Scope, name: string, heads: number, result: Floats)
     },
     backward(d) {
       clamp?.backward(d)
-      const dRaw = scope.scratch(`d${heads === config.heads ? 'q' : 'k'}Raw`, raw.length)
+      const dRaw = scope.scratch(`d${name}Raw`, raw.length)
       norm.backward(raw, d, dRaw, false)
       return dRaw
     },

@@ -2,9 +2,10 @@
 // by the whole tensor stay codes when computing in bf16, their scales apart; everything else is the value that the
 // format stores, rounded to bf16 then. In `float` computing every operand is its values.
 
-import type { Format, ScaledFormat } from '../../formats/index.ts'
-import * as formats from '../../formats/index.ts'
-import { roundScale } from '../../formats/scale.ts'
+import { encode, fakeQuantize } from '../../formats/encode.ts'
+import type { Format, ScaledFormat } from '../../formats/format.ts'
+import { roundScale, type SingleScale } from '../../formats/scale.ts'
+import { absmaxOf, isStepped, largestStep } from '../../formats/scaled.ts'
 import type { Compute, Floats, Weights } from '../kernels.ts'
 import { load, roundEven, type Workspace } from './numbers.ts'
 
@@ -33,11 +34,10 @@ export interface OperandOptions {
 
 /** Bits of a format whose codes are plain integers with one scale a row or a tensor; 0 for any other. */
 export function codeBits(format: Format): number {
-  if (format.kind !== 'scaled' || typeof format.shares === 'number') return 0
-  if (format.centered || format.hadamard || format.proxy > 0 || format.scale === 'e4m3') return 0
-  const { element } = format
-  if (element.kind === 'ternary') return 2
-  return element.kind === 'int' && element.book === 'exact' ? element.bits : 0
+  if (format.kind !== 'scaled' || !isStepped(format)) return 0
+  if (format.centered || format.hadamard || format.proxy > 0) return 0
+  if (format.scale === 'e4m3' || format.scale === 'dyn8x256') return 0
+  return format.element.kind === 'int' ? format.element.bits : 2
 }
 
 /** Rounds a matrix as an operand; `name` keeps its arrays apart from other operands' in the workspace. */
@@ -58,12 +58,16 @@ export function roundOperand(
   else if (bits > 0) roundCodes(name, operand, bits, format as ScaledFormat, x, rows, columns, options, work)
   else {
     load(x, 0, size, false, values)
-    const source = options.single ? Float32Array.from(values.subarray(0, size)) : values.subarray(0, size)
-    const rounded = formats.fakeQuantize(source, [rows, columns], format, { absmaxRatio: options.absmaxRatio })
+    const rounded = fakeQuantize(typed(values, size, options.single), [rows, columns], format, options)
     if (options.clipped) operand.clipped = outside(name, values, rows, columns, format, options.absmaxRatio, work)
     load(rounded, 0, size, compute === 'bf16', values)
   }
   return operand
+}
+
+/** An array of the arithmetic that the format is computed in. */
+function typed(values: Float64Array, size: number, single: boolean): Floats {
+  return single ? Float32Array.from(values.subarray(0, size)) : values.subarray(0, size)
 }
 
 /** Integer codes: step = absmax * ratio / largest code, code = x / step to nearest, ties to even. */
@@ -79,25 +83,30 @@ function roundCodes(
   work: Workspace,
 ): void {
   const { values } = operand
-  load(x, 0, rows * columns, false, values)
-  const groups = format.shares === 'tensor' ? Math.min(rows, 1) : rows
-  const each = groups === 0 ? 0 : (rows * columns) / groups
+  const size = rows * columns
+  load(x, 0, size, false, values)
+  const groups = size === 0 ? 0 : format.shares === 'tensor' ? 1 : rows
+  const each = groups === 0 ? 0 : size / groups
   const steps = work.floats(`${name}.steps`, groups)
-  const largest = 2 ** (bits - 1) - 1
-  stepsOf(steps, values, groups, each, largest, rows, columns, format, options)
-  let clipped: Uint8Array | null = null
-  if (options.clipped) clipped = work.bytes(`${name}.clipped`, rows * columns).fill(0, 0, rows * columns)
-  const asValues = options.compute === 'float'
+  const largest = largestStep(format.element)
+  // a searched scale, and codes by chance, are the formats' own business
+  const searched = format.clip || format.stochastic
+  const encoded = searched ? encode(typed(values, size, options.single), [rows, columns], format, options) : null
+  if (encoded !== null) for (let g = 0; g < groups; g++) steps[g] = encoded.scales![g]
+  else findSteps(steps, values, groups, each, largest, format, options)
   const { single } = options
+  const asValues = options.compute === 'float'
+  const clipped = options.clipped ? work.bytes(`${name}.clipped`, size).fill(0, 0, size) : null
   for (let g = 0; g < groups; g++) {
     const step = steps[g]
     for (let i = g * each; i < (g + 1) * each; i++) {
-      const ratio = step === 0 ? 0 : single ? Math.fround(values[i] / step) : values[i] / step
-      let code = roundEven(ratio)
+      const quotient = step === 0 ? 0 : single ? Math.fround(values[i] / step) : values[i] / step
+      let code = roundEven(quotient)
       if (code > largest || code < -largest) {
         code = code > 0 ? largest : -largest
         if (clipped !== null) clipped[i] = 1
       }
+      if (format.stochastic) code = encoded!.codes![i]
       values[i] = asValues ? (single ? Math.fround(code * step) : code * step) : code
     }
   }
@@ -109,32 +118,20 @@ function roundCodes(
   else operand.rowScales = steps
 }
 
-function stepsOf(
+/** The step of each group of `each` values, rounded to the scale's type. */
+function findSteps(
   steps: Float64Array,
   values: Float64Array,
   groups: number,
   each: number,
   largest: number,
-  rows: number,
-  columns: number,
   format: ScaledFormat,
   { absmaxRatio, single }: OperandOptions,
 ): void {
-  const { scale } = format
-  if (format.clip || format.stochastic || scale === 'dyn8x256' || scale === 'e4m3') {
-    const source = Float32Array.from(values.subarray(0, rows * columns))
-    const { scales } = formats.encode(source, [rows, columns], format, { absmaxRatio })
-    for (let g = 0; g < groups; g++) steps[g] = (scales as Float32Array)[g]
-    return
-  }
   for (let g = 0; g < groups; g++) {
-    let absmax = 0
-    for (let i = g * each; i < (g + 1) * each; i++) {
-      const size = Math.abs(values[i])
-      if (size > absmax) absmax = size
-    }
-    const step = single ? Math.fround(Math.fround(absmax * absmaxRatio) / largest) : (absmax * absmaxRatio) / largest
-    steps[g] = roundScale(step, scale)
+    const limit = absmaxOf(values, g * each, (g + 1) * each) * absmaxRatio
+    const step = single ? Math.fround(Math.fround(limit) / largest) : limit / largest
+    steps[g] = roundScale(step, format.scale as SingleScale)
   }
 }
 
