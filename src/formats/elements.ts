@@ -97,12 +97,16 @@ function magnitudeCode(type: ElementType, x: number): number {
   return (exponent - lowest) * 2 ** type.mantissa + roundHalfEven(x * 2 ** (type.mantissa - exponent))
 }
 
-/** Code of x in exponents only: nearest power of two, ties up; 0, negatives and overflow are nan unless saturated. */
+/**
+ * Code of x in exponents only: nearest power of two, ties up; 0, negatives and overflow are nan unless saturated.
+ * Between the smallest value and twice it everything goes up, as in the tools: f32 numbers there are subnormal.
+ */
 function encodeUnsigned(type: ElementType, x: number, saturate: boolean): number {
   if (saturate && !Number.isNaN(x)) x = Math.min(Math.max(x, type.smallest), type.max)
   if (!(x > 0) || x === Infinity) return 255
   const exponent = exponentOf(x)
-  return Math.min(Math.max(exponent + (x >= 1.5 * 2 ** exponent ? 1 : 0) + type.bias, 0), 255)
+  const up = exponent === -type.bias ? x > type.smallest : x >= 1.5 * 2 ** exponent
+  return Math.min(Math.max(exponent + (up ? 1 : 0) + type.bias, 0), 255)
 }
 
 /**

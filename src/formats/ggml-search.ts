@@ -56,6 +56,9 @@ function refit(v: Float64Array, start: number, n: number, { levels }: Ladder, co
 
 const scratch = new Uint8Array(256)
 
+/** Shares of the ladder's end that the extreme value is put at: all of it first, so that an exact fit is found exactly. */
+const REACHES = [1, ...Array.from({ length: 15 }, (_, i) => 0.7 + 0.03 * i).filter(reach => Math.abs(reach - 1) > 0.01)]
+
 /** A scale (either sign) for value = scale * level. */
 export function fitScale(v: Float64Array, start: number, n: number, steps: Ladder): number {
   let extreme = 0
@@ -65,7 +68,7 @@ export function fitScale(v: Float64Array, start: number, n: number, steps: Ladde
   let best = 0
   let least = Infinity
   for (const end of [levels[0], levels[levels.length - 1]])
-    for (let reach = 0.7; reach < 1.15; reach += 0.03) {
+    for (const reach of REACHES) {
       let scale = extreme / (end * reach)
       place(v, start, n, scale, steps, scratch)
       scale = refit(v, start, n, steps, scratch)
@@ -176,7 +179,12 @@ function fitAbove(v: Float64Array, start: number, n: number, top: number): { sca
     for (let upper = -1; upper <= 6; upper++) {
       let min = -low * (1 - (lower * spread) / 4)
       let scale = (high * (1 - (upper * spread) / 6) + min) / top
-      placeAbove(v, start, n, scale, min, top, scratch)
+      const first = placeAbove(v, start, n, scale, min, top, scratch)
+      if (first < least) {
+        least = first
+        best.scale = scale
+        best.min = min
+      }
       for (let round = 0; round < 2; round++) {
         let codes = 0
         let squares = 0
