@@ -86,11 +86,11 @@ function parseBits(text: string): plan.TrainProblem['bits'] {
   return low === high ? plan.tied(low) : { low, high }
 }
 
-/** Laws with constants: published ones by name, and fits from files. */
-export function lawFits(names: string, files: readonly string[] = []): plan.LawFit[] {
+/** Laws with constants: fits from files, then published ones by name; laws that speak of damage alone only where `delta` asks. */
+export function lawFits(names: string, files: readonly string[] = [], { delta = false } = {}): plan.LawFit[] {
   const laws = names === 'all' ? LAWS : names.split(',').map(name => findLaw(name.trim()))
   const published = laws
-    .filter(law => law.response === 'loss')
+    .filter(law => delta || law.response === 'loss')
     .flatMap(law => law.fits.map(fit => ({ law, fit: fit.name, parameters: fit.parameters, range: fit.range })))
   return [...files.flatMap(readFit), ...published]
 }

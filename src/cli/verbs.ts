@@ -33,4 +33,11 @@ export const VERBS: readonly Verb[] = [
     example: 'bitlaw plan train --compute 1e21 --device h100',
     load: () => import('./plan.ts'),
   },
+  {
+    name: 'check',
+    usage: '<model>',
+    summary: 'is this checkpoint over-trained for k bits? predicted, and measured',
+    example: 'bitlaw check my-model --d 300b --measure held-out.txt',
+    load: () => import('./check.ts'),
+  },
 ]

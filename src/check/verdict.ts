@@ -1,0 +1,104 @@
+// The answer in words: is this checkpoint over-trained for k bits, and what to store it in.
+import type { PredictedDamage, Record } from './predict.ts'
+import { recordApplies } from './predict.ts'
+
+/** Damage measured on this checkpoint. */
+export interface MeasuredDamage {
+  method: string
+  format: string
+  /** Bits of the codes. */
+  k: number
+  bitsPerParameter: number
+  lossChange: number
+  /** 95%, paired by token. */
+  interval: [number, number]
+  kl: number
+}
+
+/** What a user can live with: nats a token. */
+export const TOLERANCE = 0.02
+
+/** A verdict and a recommended format (null: nothing measured or predicted says enough). */
+export interface Verdict {
+  verdict: string
+  recommended: { format: string; method: string; why: string } | null
+}
+
+/** Recommends the fewest bits whose measured damage is, or may be, within tolerance; predictions decide only where nothing was measured. */
+export function judge(
+  predicted: readonly PredictedDamage[],
+  measured: readonly MeasuredDamage[],
+  records: readonly Record[],
+  model: { n: number; d: number | null; decayed: boolean | null },
+  tolerance = TOLERANCE,
+): Verdict {
+  const sentences: string[] = []
+  const fourBits = predicted.filter(one => one.k === 4)
+  if (model.d !== null && fourBits.length > 0) {
+    const low = Math.min(...fourBits.map(one => one.deltaPtq))
+    const high = Math.max(...fourBits.map(one => one.deltaPtq))
+    const past = fourBits.filter(one => one.dCrit !== null && model.d! > one.dCrit)
+    sentences.push(
+      past.length === 0
+        ? 'by no law here is it over-trained for 4 bits: more data would still have helped the quantized model'
+        : `by ${past.map(one => `${one.law} (${one.fit})`).join(' and ')} it is over-trained for 4 bits, trained past D_crit = ${past.map(one => one.dCrit!.toExponential(2)).join(' and ')}`,
+    )
+    sentences.push(`laws predict ${low.toFixed(3)} to ${high.toFixed(3)} nats of damage at 4 bits`)
+    const outside = fourBits.filter(one => !one.insideRange)
+    if (outside.length > 0)
+      sentences.push(
+        `${outside.length} of ${fourBits.length} predictions lie outside the range that their law was validated on`,
+      )
+  }
+  const off = records.filter(record => record.unreliable && recordApplies(record, model.n))
+  for (const record of off)
+    sentences.push(
+      `${record.law} (${record.fit}) is off ${record.ratio.toPrecision(2)} times on Llama 2 7B and Llama 3 8B, models of this size; do not rely on it`,
+    )
+  if (model.d !== null && model.decayed !== false && fourBits.some(one => one.deltaPtq > tolerance))
+    sentences.push(
+      'these laws read damage as growing with data; learning-rate decay explains much of it too (arXiv 2510.06213), so a checkpoint from before the decay may quantize better at the same D',
+    )
+  const within = measured
+    .filter(one => one.interval[0] <= tolerance)
+    .sort((a, b) => a.bitsPerParameter - b.bitsPerParameter || a.lossChange - b.lossChange)
+  if (measured.length > 0) {
+    const four = measured.filter(one => one.k === 4)
+    if (four.length > 0) {
+      const best = four.reduce((a, b) => (a.lossChange <= b.lossChange ? a : b))
+      sentences.push(
+        `measured, 4 bits cost ${best.lossChange.toFixed(4)} nats [${best.interval.map(end => end.toFixed(4)).join(', ')}] with ${best.method} ${best.format}`,
+      )
+    }
+    if (within.length === 0) {
+      sentences.push(`no measured format stays within ${tolerance} nats`)
+      return { verdict: sentences.join('; '), recommended: null }
+    }
+    const [choice] = within
+    const tie = choice.interval[1] > tolerance ? ', a tie with the tolerance' : ''
+    return {
+      verdict: sentences.join('; '),
+      recommended: {
+        format: choice.format,
+        method: choice.method,
+        why: `measured ${choice.lossChange.toFixed(4)} nats at ${choice.bitsPerParameter.toFixed(2)} bits per parameter, within ${tolerance}${tie}`,
+      },
+    }
+  }
+  const trusted = predicted.filter(one => !off.some(record => record.law === one.law && record.fit === one.fit))
+  const widths = [...new Set(trusted.map(one => one.k))].sort((a, b) => a - b)
+  const fine = widths.find(k => trusted.filter(one => one.k === k).every(one => one.deltaPtq <= tolerance))
+  if (sentences.length === 0)
+    sentences.push('nothing was predicted, because the training tokens D are not known, and nothing was measured')
+  return {
+    verdict: sentences.join('; '),
+    recommended:
+      fine === undefined
+        ? null
+        : {
+            format: `int${fine}@64`,
+            method: fine <= 4 ? 'gptq' : 'rtn',
+            why: `every law that can be relied on predicts at most ${tolerance} nats at ${fine} bits; measure it with --measure TEXT`,
+          },
+  }
+}
