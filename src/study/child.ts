@@ -34,8 +34,9 @@ export function failedOutcome(task: Task, reason: string): Outcome {
       })),
       measurements: [],
     }
+  const { key, kind, cluster, config } = task.run
   return {
-    runs: [],
+    runs: kind === 'checkpoint' ? [{ key, kind, cluster, config, state: 'failed', reason }] : [],
     measurements: task.items.map(({ key, method, format }) => ({
       key,
       run: task.run.key,
@@ -64,7 +65,7 @@ async function perform(task: Task, work: Work, threads: number, signal: AbortSig
   }
   const context = { threads, signal, progress }
   if (task.kind === 'train') return { runs: await work.train(task, context), measurements: [] }
-  return { runs: [], measurements: await work.measure(task, context) }
+  return work.measure(task, context)
 }
 
 /** Does one task; its own failure is an outcome, a failure of the machine is not. */

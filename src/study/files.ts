@@ -66,15 +66,15 @@ export function makeFolder(path: string): void {
   mkdirSync(path, { recursive: true })
 }
 
-/** Writes a file under another name, flushes it to the disk, renames it: readers see the old text or the new, never a part. */
-export function writeWhole(path: string, text: string): void {
+/** Writes a file under another name, flushes it to the disk (unless told not to), renames it: readers see the old text or the new, never a part. */
+export function writeWhole(path: string, text: string, { flush = true } = {}): void {
   makeFolder(dirname(path))
   const temporary = `${path}.${process.pid}.part`
   const file = openSync(temporary, 'w')
   try {
     const bytes = Buffer.from(text)
     for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at)
-    fsyncSync(file)
+    if (flush) fsyncSync(file)
   } catch (error) {
     closeSync(file)
     rmSync(temporary, { force: true })

@@ -54,6 +54,8 @@ export interface Queue {
   recover(everything: boolean): Promise<void>
   /** Removes jobs whatever their state, so that the same work can be queued again. */
   remove(ids: readonly string[], connection: Connection): Promise<void>
+  /** Removes all jobs that wait and returns what is held now: a new plan replaces the old one. */
+  replan(connection: Connection): Promise<JobData[]>
   /** Jobs that wait or run. */
   open(): Promise<{ waiting: number; running: number }>
   close(): Promise<void>
@@ -124,6 +126,13 @@ export async function openQueue(ledger: Ledger, study: string, { leaseSeconds = 
     },
     async remove(jobs, connection) {
       if (jobs.length) await boss.deleteJob(name, [...jobs], { db: adapter(connection) })
+    },
+    async replan(connection) {
+      await connection.query(`delete from ${SCHEMA}.job where name = $1 and state < 'active'`, [name])
+      const text = `select data from ${SCHEMA}.job where name = $1 and state = 'active' for update`
+      const { rows } = await connection.query(text, [name])
+      await connection.query(`delete from ${SCHEMA}.job where name = $1 and state > 'active'`, [name])
+      return rows.map(row => row['data'] as JobData)
     },
     async open() {
       const text = `select count(*) filter (where state < 'active')::int as waiting, count(*) filter (where state = 'active')::int as running

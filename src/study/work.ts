@@ -71,7 +71,8 @@ export interface Context {
 /** The functions that a child calls. A failing run is an outcome with a reason; an error that speaks of the machine (files.ts) stops the study. */
 export interface Work {
   train(task: Extract<Task, { kind: 'train' }>, context: Context): Promise<RunOutcome[]>
-  measure(task: Extract<Task, { kind: 'measure' }>, context: Context): Promise<MeasurementOutcome[]>
+  /** Also gives the run's own row where the model was not trained here and its size is found only now. */
+  measure(task: Extract<Task, { kind: 'measure' }>, context: Context): Promise<Outcome>
 }
 
 /** From the runner to a child. */

@@ -1,0 +1,199 @@
+// What the study asks of its ledger and writes into it. Every function takes the connection, so that the caller chooses the transaction.
+import { and, asc, eq, getTableColumns, inArray, type SQL, sql } from 'drizzle-orm'
+import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
+import type { MeasurementOutcome, RunOutcome } from '../work.ts'
+import type { Connection } from './open.ts'
+import {
+  type FitRow,
+  fit,
+  type MeasurementRow,
+  measurement,
+  type NewRun,
+  type RunRow,
+  run,
+  type StudyRow,
+  study,
+} from './schema.ts'
+
+/** A study's row, or undefined. */
+export async function findStudy({ db }: Connection, name: string): Promise<StudyRow | undefined> {
+  return (await db.select().from(study).where(eq(study.name, name)))[0]
+}
+
+/** Names of the studies in a ledger. */
+export async function studyNames({ db }: Connection): Promise<string[]> {
+  return (await db.select({ name: study.name }).from(study).orderBy(asc(study.name))).map(row => row.name)
+}
+
+/** Writes a study's row, replacing what was planned before. */
+export async function saveStudy(
+  { db }: Connection,
+  row: { name: string; id: string; spec: unknown; planned: unknown },
+): Promise<void> {
+  await db.insert(study).values(row).onConflictDoUpdate({ target: study.name, set: row })
+}
+
+/** The states of all runs by key. */
+export async function runStates({ db }: Connection, name: string): Promise<Map<string, RunRow['state']>> {
+  const rows = await db.select({ key: run.key, state: run.state }).from(run).where(eq(run.study, name))
+  return new Map(rows.map(row => [row.key, row.state]))
+}
+
+/** Adds runs that wait, thousands at a time: one JSON text for each batch. */
+export async function insertRuns(connection: Connection, rows: readonly NewRun[]): Promise<void> {
+  const columns = Object.entries(getTableColumns(run) as Record<string, PgColumn>)
+  const names = columns.map(([, column]) => column.name).join(', ')
+  for (let at = 0; at < rows.length; at += 2000) {
+    const batch = rows
+      .slice(at, at + 2000)
+      .map(row =>
+        Object.fromEntries(
+          columns.map(([field, column]) => [
+            column.name,
+            (row as Record<string, unknown>)[field] ?? (field === 'attempts' ? 0 : null),
+          ]),
+        ),
+      )
+    const text = `insert into bitlaw.run (${names}) select ${names} from json_populate_recordset(null::bitlaw.run, $1) on conflict do nothing`
+    await connection.query(text, [JSON.stringify(batch)])
+  }
+}
+
+/** Removes runs that were never done. */
+export async function removeRuns({ query }: Connection, name: string, keys: readonly string[]): Promise<void> {
+  await query(`delete from bitlaw.run where study = $1 and key = any($2::text[]) and state = 'waiting'`, [name, keys])
+}
+
+/** The runs of these keys, in that order. */
+export async function runsByKey({ db }: Connection, name: string, keys: readonly string[]): Promise<RunRow[]> {
+  const rows = await db
+    .select()
+    .from(run)
+    .where(and(eq(run.study, name), inArray(run.key, [...keys])))
+  const byKey = new Map(rows.map(row => [row.key, row]))
+  return keys.flatMap(key => byKey.get(key) ?? [])
+}
+
+/** Notes that runs were given to a worker. */
+export async function markRunning(
+  { db }: Connection,
+  name: string,
+  keys: readonly string[],
+  worker: string,
+): Promise<void> {
+  await db
+    .update(run)
+    .set({ state: 'running', worker, attempts: sql`${run.attempts} + 1`, startedAt: sql`now()` })
+    .where(and(eq(run.study, name), inArray(run.key, [...keys]), inArray(run.state, ['waiting', 'running'])))
+}
+
+/** Runs that no worker holds any more wait again. */
+export async function markWaiting({ query }: Connection, name: string, except: readonly string[]): Promise<void> {
+  await query(
+    `update bitlaw.run set state = 'waiting' where study = $1 and state = 'running' and not key = any($2::text[])`,
+    [name, except],
+  )
+}
+
+/** Failed runs and measurements are forgotten, to be done again. */
+export async function forgetFailures({ query }: Connection, name: string): Promise<void> {
+  await query(`update bitlaw.run set state = 'waiting', reason = null where study = $1 and state = 'failed'`, [name])
+  await query(`delete from bitlaw.measurement where study = $1 and state = 'failed'`, [name])
+}
+
+/** `set` of an upsert: every column that is given, from the new row. */
+function fromNew(table: PgTable, row: object): Record<string, SQL> {
+  const columns = getTableColumns(table) as Record<string, PgColumn>
+  return Object.fromEntries(
+    Object.keys(row)
+      .filter(field => field in columns)
+      .map(field => [field, sql.raw(`excluded."${columns[field].name}"`)]),
+  )
+}
+
+/** Writes finished runs. */
+export async function saveRuns(
+  { db }: Connection,
+  name: string,
+  rows: readonly RunOutcome[],
+  worker: string,
+): Promise<void> {
+  for (const outcome of rows) {
+    const row = { reason: null, ...outcome, study: name, worker, finishedAt: sql`now()` }
+    await db
+      .insert(run)
+      .values(row)
+      .onConflictDoUpdate({ target: [run.study, run.key], set: fromNew(run, row) })
+  }
+}
+
+/** Writes finished measurements. */
+export async function saveMeasurements(
+  { db }: Connection,
+  name: string,
+  rows: readonly MeasurementOutcome[],
+  worker: string,
+): Promise<void> {
+  for (const outcome of rows) {
+    const row = { reason: null, ...outcome, study: name, worker, finishedAt: sql`now()` }
+    await db
+      .insert(measurement)
+      .values(row)
+      .onConflictDoUpdate({ target: [measurement.study, measurement.key], set: fromNew(measurement, row) })
+  }
+}
+
+/** Keys of the measurements that a study has. */
+export async function measurementKeys({ db }: Connection, name: string, runKey?: string): Promise<Set<string>> {
+  const where =
+    runKey === undefined ? eq(measurement.study, name) : and(eq(measurement.study, name), eq(measurement.run, runKey))
+  return new Set((await db.select({ key: measurement.key }).from(measurement).where(where)).map(row => row.key))
+}
+
+/** All runs of a study, ordered by key. */
+export async function allRuns({ db }: Connection, name: string): Promise<RunRow[]> {
+  return db.select().from(run).where(eq(run.study, name)).orderBy(asc(run.key))
+}
+
+/** All measurements of a study, ordered by run and key. */
+export async function allMeasurements({ db }: Connection, name: string): Promise<MeasurementRow[]> {
+  return db
+    .select()
+    .from(measurement)
+    .where(eq(measurement.study, name))
+    .orderBy(asc(measurement.run), asc(measurement.key))
+}
+
+/** The last fits of a study, by law. */
+export async function allFits({ db }: Connection, name: string): Promise<FitRow[]> {
+  return db.select().from(fit).where(eq(fit.study, name)).orderBy(asc(fit.law))
+}
+
+/** Writes a fit, replacing the law's last one. */
+export async function saveFit(
+  { db }: Connection,
+  row: { study: string; law: string; rows: string; document: unknown },
+): Promise<void> {
+  await db
+    .insert(fit)
+    .values(row)
+    .onConflictDoUpdate({ target: [fit.study, fit.law], set: { ...row, finishedAt: sql`now()` } })
+}
+
+/** How many runs are in each state, and how many measurements there are. */
+export async function countStates(
+  { query }: Connection,
+  name: string,
+): Promise<
+  Record<'waiting' | 'running' | 'done' | 'failed' | 'diverged' | 'measurements' | 'failedMeasurements', number>
+> {
+  const text = `select
+    (select count(*) from bitlaw.run where study = $1 and state = 'waiting')::int as waiting,
+    (select count(*) from bitlaw.run where study = $1 and state = 'running')::int as running,
+    (select count(*) from bitlaw.run where study = $1 and state = 'done')::int as done,
+    (select count(*) from bitlaw.run where study = $1 and state = 'failed')::int as failed,
+    (select count(*) from bitlaw.run where study = $1 and diverged)::int as diverged,
+    (select count(*) from bitlaw.measurement where study = $1 and state = 'done')::int as measurements,
+    (select count(*) from bitlaw.measurement where study = $1 and state = 'failed')::int as "failedMeasurements"`
+  return (await query(text, [name])).rows[0] as Awaited<ReturnType<typeof countStates>>
+}

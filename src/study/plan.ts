@@ -1,0 +1,128 @@
+// Brings the ledger and the queue to what a specification asks for: runs that are missing are added, jobs that are
+// missing are queued, jobs that nobody wants any more are dropped. One transaction, so that a kill leaves the old plan or the new.
+import { runCost } from './cost.ts'
+import { itemsOf, type PlannedRun, plannedColumns } from './expand.ts'
+import { jobId, keyOf } from './key.ts'
+import type { Connection, Ledger } from './ledger/open.ts'
+import {
+  allRuns,
+  forgetFailures,
+  insertRuns,
+  markWaiting,
+  measurementKeys,
+  removeRuns,
+  runStates,
+  saveStudy,
+} from './ledger/queries.ts'
+import type { NewRun, RunRow } from './ledger/schema.ts'
+import type { NewJob, Queue } from './queue.ts'
+import type { Spec } from './spec.ts'
+
+/** What the study's row keeps of its plan. */
+export interface Planned {
+  /** Of specification and budget: the same again needs no new plan. */
+  hash: string
+  runs: number
+  measurements: number
+  flops: number
+  /** Of what is planned, by the calibration at that time; 0 where none was made. */
+  seconds: number
+}
+
+/** Scoring goes before training: it is short, and frees nothing by waiting. */
+const MEASURE_PRIORITY = 1_000_000
+
+/** Small trainings first: results come early, and the longest ones meet a fitted estimate of the time left. */
+function trainPriority(flops: number): number {
+  return -Math.round(1000 * Math.log10(Math.max(1, flops)))
+}
+
+/** The job that trains runs which share a training (or one alone, whose key is then the job's). */
+export function trainJob(study: string, runs: readonly Pick<RunRow, 'key' | 'flops'>[]): NewJob {
+  const keys = runs.map(run => run.key)
+  const key = keys.length === 1 ? keys[0] : keyOf({ train: keys })
+  const flops = Math.max(...runs.map(run => run.flops ?? 0))
+  return {
+    id: jobId(keyOf({ train: keys })),
+    priority: trainPriority(flops),
+    data: { kind: 'train', study, key, runs: keys },
+  }
+}
+
+/** The job that scores what is missing of a run, or undefined where nothing is. */
+export function measureJob(
+  spec: Spec,
+  run: Pick<RunRow, 'key' | 'config'>,
+  have: ReadonlySet<string>,
+): NewJob | undefined {
+  const missing = itemsOf(spec, { key: run.key, config: run.config as PlannedRun['config'] }).items.filter(
+    item => !have.has(item.key),
+  )
+  if (!missing.length) return undefined
+  const measurements = missing.map(item => item.key)
+  const key = keyOf({ measure: measurements })
+  return {
+    id: jobId(key),
+    priority: MEASURE_PRIORITY,
+    data: { kind: 'measure', study: spec.name, key, runs: [run.key], measurements },
+  }
+}
+
+/** Whether a finished run has something to score. */
+export function isScorable(run: Pick<RunRow, 'state' | 'diverged' | 'checkpoint' | 'kind'>): boolean {
+  return run.state === 'done' && !run.diverged && run.checkpoint !== null
+}
+
+async function neededJobs(
+  connection: Connection,
+  spec: Spec,
+  wanted: ReadonlySet<string>,
+  held: ReadonlySet<string>,
+): Promise<NewJob[]> {
+  const have = await measurementKeys(connection, spec.name)
+  const jobs: NewJob[] = []
+  const groups = new Map<string, RunRow[]>()
+  for (const run of await allRuns(connection, spec.name)) {
+    if (held.has(run.key) || !wanted.has(run.key)) continue
+    if (run.kind === 'checkpoint' ? run.state !== 'failed' : isScorable(run)) {
+      const job = measureJob(spec, run, have)
+      if (job) jobs.push(job)
+    } else if (run.state === 'waiting') groups.set(run.cluster, [...(groups.get(run.cluster) ?? []), run])
+  }
+  for (const runs of groups.values())
+    jobs.push(
+      trainJob(
+        spec.name,
+        runs.sort((a, b) => (a.d ?? 0) - (b.d ?? 0)),
+      ),
+    )
+  return jobs
+}
+
+/** Makes the ledger and the queue hold these runs; those that are done stay as they are. */
+export async function applyPlan(
+  ledger: Ledger,
+  queue: Queue,
+  spec: Spec,
+  runs: readonly PlannedRun[],
+  { id, planned, retryFailed }: { id: string; planned: Planned; retryFailed: boolean },
+): Promise<void> {
+  const wanted = new Set(runs.map(run => run.key))
+  await ledger.transaction(async connection => {
+    await saveStudy(connection, { name: spec.name, id, spec, planned })
+    if (retryFailed) await forgetFailures(connection, spec.name)
+    const states = await runStates(connection, spec.name)
+    const unwanted = [...states].flatMap(([key, state]) => (state === 'waiting' && !wanted.has(key) ? [key] : []))
+    if (unwanted.length) await removeRuns(connection, spec.name, unwanted)
+    const fresh = runs.filter(run => !states.has(run.key))
+    await insertRuns(
+      connection,
+      fresh.map(
+        (run): NewRun => ({ study: spec.name, state: 'waiting', flops: runCost(run).flops, ...plannedColumns(run) }),
+      ),
+    )
+    const held = (await queue.replan(connection)).flatMap(job => job.runs)
+    await markWaiting(connection, spec.name, held)
+    await queue.add(await neededJobs(connection, spec, wanted, new Set(held)), connection)
+  })
+}

@@ -1,0 +1,305 @@
+// Does a study's jobs: takes them from the queue, gives each to a child process, commits what comes back together with
+// the end of its job. The same loop serves the owner of an embedded ledger and the workers of a server.
+import { join } from 'node:path'
+import { failedOutcome, finishedResult, writeResult } from './child.ts'
+import { itemsOf, type PlannedConfig } from './expand.ts'
+import { MachineError, machineErrorCode } from './files.ts'
+import { shortKey } from './key.ts'
+import type { Connection, Ledger } from './ledger/open.ts'
+import { markRunning, measurementKeys, runsByKey, saveMeasurements, saveRuns } from './ledger/queries.ts'
+import type { RunRow } from './ledger/schema.ts'
+import { isScorable, measureJob } from './plan.ts'
+import { killOrphans, type PoolEvent, startPool } from './pool.ts'
+import { thisProcess } from './process.ts'
+import type { HeldJob, NewJob, Queue } from './queue.ts'
+import type { Spec } from './spec.ts'
+import type { Outcome, Task, TaskProgress, TaskRun } from './work.ts'
+
+/** A child that dies so often in one job without having got anywhere has met a failure of the job. */
+const CRASHES = 5
+/** How long children may take to save what they have when asked to stop. */
+const STOP_SECONDS = 20
+
+/** What is running, for a display. */
+export interface RunningTask {
+  task: Task
+  started: number
+  progress: TaskProgress
+}
+
+/** Where the runner is. */
+export interface RunnerState {
+  /** Jobs that this process has finished, and how many of those failed. */
+  finished: number
+  failed: number
+  running: RunningTask[]
+}
+
+/** What a runner needs. */
+export interface RunnerOptions {
+  ledger: Ledger
+  queue: Queue
+  spec: Spec
+  /** The study's folder. */
+  folder: string
+  /** Child processes, one task each. */
+  processes: number
+  /** Address of the module with the `work`. */
+  work: string
+  leaseSeconds: number
+  signal?: AbortSignal
+  onChange?(state: RunnerState): void
+}
+
+const connectionCodes = /^(08|57P0|53300|ECONN|EPIPE|ENOTFOUND|ETIMEDOUT|EAI_AGAIN|40001|40P01)/
+
+/** Whether a server went away or asked to try again, as against a wrong query. */
+function isPassing(error: unknown): boolean {
+  const { code, message, cause, errors } = error as {
+    code?: string
+    message?: string
+    cause?: unknown
+    errors?: unknown[]
+  }
+  if (connectionCodes.test(code ?? '')) return true
+  if (
+    /connection terminated|connection timeout|server closed the connection|client has encountered a connection error|not queryable/i.test(
+      message ?? '',
+    )
+  )
+    return true
+  return (cause !== undefined && isPassing(cause)) || (errors?.some(isPassing) ?? false)
+}
+
+/** Runs a piece of database work; on a server, again for up to five minutes while the server is away. */
+export async function patiently<T>(ledger: Ledger, work: () => Promise<T>): Promise<T> {
+  const until = Date.now() + 300_000
+  for (let wait = 100; ; wait = Math.min(5000, wait * 2)) {
+    try {
+      return await work()
+    } catch (error) {
+      if (ledger.kind === 'postgres' && isPassing(error) && Date.now() < until) {
+        await new Promise(resolve => setTimeout(resolve, wait))
+        continue
+      }
+      if (ledger.kind === 'pglite') throw databaseError(ledger, error)
+      throw error
+    }
+  }
+}
+
+/** The embedded database's own errors of a full or broken disk, in a sentence; what was not committed is not in the ledger. */
+function databaseError(ledger: Ledger, error: unknown): Error {
+  const message = [error, (error as { cause?: unknown }).cause]
+    .map(one => (one instanceof Error ? one.message : ''))
+    .join(' ')
+  const code = machineErrorCode(error) ?? /ENOSPC|EIO|EROFS|EDQUOT/.exec(message)?.[0]
+  const full = code === 'ENOSPC' || /no space left/i.test(message)
+  const why = full ? 'no space is left on the disk' : code ? `the disk reports ${code}` : message.trim().split('\n')[0]
+  return new MachineError(
+    `cannot write the ledger '${ledger.place}': ${why}; results that are not in it yet are in the runs' folders`,
+    { cause: error },
+  )
+}
+
+function taskRun(folder: string, run: RunRow): TaskRun {
+  const { key, kind, cluster, n, d } = run
+  const checkpoint = run.checkpoint === null ? null : join(folder, run.checkpoint)
+  return { key, kind, cluster, config: run.config as TaskRun['config'], checkpoint, n, d }
+}
+
+/** The folder of a training's files and results. */
+export function trainFolder(folder: string, key: string): string {
+  return join(folder, 'runs', shortKey(key))
+}
+
+async function taskOf(
+  connection: Connection,
+  { spec, folder }: RunnerOptions,
+  { data }: HeldJob,
+): Promise<Task | undefined> {
+  const rows = await runsByKey(connection, spec.name, data.runs)
+  if (rows.length < data.runs.length) return undefined
+  if (data.kind === 'train')
+    return {
+      kind: 'train',
+      key: data.key,
+      folder: trainFolder(folder, data.key),
+      runs: rows.map(row => taskRun(folder, row)),
+      trainer: spec.trainer?.command ?? null,
+    }
+  const [row] = rows
+  const have = await measurementKeys(connection, spec.name, row.key)
+  const wanted = new Set(data.measurements)
+  const { items, scoring } = itemsOf(spec, { key: row.key, config: row.config as PlannedConfig })
+  const missing = items.filter(item => wanted.has(item.key) && !have.has(item.key))
+  if (!missing.length) return undefined
+  const into = join(trainFolder(folder, row.key), `measure-${data.key.slice(0, 8)}`)
+  return { kind: 'measure', key: data.key, folder: into, run: taskRun(folder, row), items: missing, scoring }
+}
+
+/** Writes an outcome and what follows from it, and ends the job, in one transaction; false where another worker holds the job by now. */
+async function commit(
+  { ledger, queue, spec }: RunnerOptions,
+  job: HeldJob,
+  outcome: Outcome,
+  worker: string,
+): Promise<boolean> {
+  return patiently(ledger, () =>
+    ledger.transaction(async connection => {
+      if (!(await queue.holds(job, connection))) return false
+      await saveRuns(connection, spec.name, outcome.runs, worker)
+      await saveMeasurements(connection, spec.name, outcome.measurements, worker)
+      await queue.finish(job, connection)
+      if (job.data.kind === 'train') await queue.add(await followers(connection, spec, outcome), connection)
+      return true
+    }),
+  )
+}
+
+/** The jobs that score the checkpoints of a training. */
+async function followers(connection: Connection, spec: Spec, outcome: Outcome): Promise<NewJob[]> {
+  const jobs: NewJob[] = []
+  for (const run of outcome.runs) {
+    if (!isScorable({ ...run, diverged: run.diverged ?? false, checkpoint: run.checkpoint ?? null })) continue
+    const job = measureJob(spec, run, await measurementKeys(connection, spec.name, run.key))
+    if (job) jobs.push(job)
+  }
+  return jobs
+}
+
+/** Works until the queue is empty, the signal is given, or the machine fails (a MachineError). Children are gone when it returns. */
+export async function runJobs(options: RunnerOptions): Promise<RunnerState & { stopped: boolean }> {
+  const { ledger, queue, spec, folder, processes, leaseSeconds, signal, onChange } = options
+  killOrphans(folder)
+  const me = thisProcess()
+  const worker = `${me.host}:${me.pid}`
+  const events: PoolEvent[] = []
+  let wake = () => {}
+  const pool = startPool(folder, processes, spec.threads, options.work, event => {
+    events.push(event)
+    wake()
+  })
+  const held = new Map<number, { job: HeldJob; running: RunningTask; crashes: number }>()
+  const state: RunnerState = { finished: 0, failed: 0, running: [] }
+  const changed = () => {
+    state.running = [...held.values()].map(({ running }) => running)
+    onChange?.(state)
+  }
+  const jobs = () => [...held.values()].map(({ job }) => job)
+  const isFailed = (outcome: Outcome) => [...outcome.runs, ...outcome.measurements].some(row => row.state === 'failed')
+
+  const finish = async (job: HeldJob, outcome: Outcome) => {
+    if (!(await commit(options, job, outcome, worker))) return
+    state.finished++
+    if (isFailed(outcome)) state.failed++
+  }
+
+  const react = async (event: PoolEvent) => {
+    const mine = held.get(event.slot)
+    if (!mine) return
+    switch (event.type) {
+      case 'progress':
+        mine.running.progress = event.progress
+        return
+      case 'done':
+        held.delete(event.slot)
+        return finish(mine.job, event.outcome)
+      case 'stopped':
+        held.delete(event.slot)
+        return patiently(ledger, () => queue.giveBack([mine.job]))
+      case 'machine':
+        throw new MachineError(event.message)
+      case 'died': {
+        mine.crashes = event.progressed ? 1 : mine.crashes + 1
+        if (mine.crashes < CRASHES) return pool.start(event.slot, event.task)
+        held.delete(event.slot)
+        const outcome = failedOutcome(event.task, `${event.how} (${mine.crashes} times)`)
+        writeResult(event.task, outcome, (performance.now() - mine.running.started) / 1000)
+        return finish(mine.job, outcome)
+      }
+    }
+  }
+
+  const fill = async () => {
+    const idle = pool.idle().filter(slot => !held.has(slot))
+    if (!idle.length) return
+    const taken = await patiently(ledger, () =>
+      ledger.transaction(async connection => {
+        const list = await queue.take(idle.length, connection)
+        const tasks: { job: HeldJob; task: Task | undefined }[] = []
+        for (const job of list) {
+          tasks.push({ job, task: await taskOf(connection, options, job) })
+          await markRunning(connection, spec.name, job.data.runs, worker)
+        }
+        return tasks
+      }),
+    )
+    let again = false
+    for (const { job, task } of taken) {
+      const before = task && finishedResult(task)
+      if (!task || before) {
+        await finish(job, before?.outcome ?? { runs: [], measurements: [] })
+        again = true
+        continue
+      }
+      const slot = idle.shift() as number
+      held.set(slot, { job, crashes: 0, running: { task, started: performance.now(), progress: { share: 0 } } })
+      pool.start(slot, task)
+    }
+    changed()
+    if (again) await fill()
+  }
+
+  const upkeep = async () => {
+    if (ledger.kind === 'pglite') return
+    await patiently(ledger, async () => {
+      await queue.renew(jobs())
+      await queue.recover(false)
+    })
+  }
+
+  let nextUpkeep = 0
+  let stopAt = Number.POSITIVE_INFINITY
+  const pause = (seconds: number) =>
+    new Promise<void>(resolve => {
+      const timer = setTimeout(resolve, seconds * 1000)
+      wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  const onAbort = () => wake()
+  signal?.addEventListener('abort', onAbort)
+  try {
+    for (;;) {
+      for (let event = events.shift(); event; event = events.shift()) await react(event)
+      if (signal?.aborted && stopAt === Number.POSITIVE_INFINITY) {
+        pool.interrupt()
+        stopAt = performance.now() + STOP_SECONDS * 1000
+      }
+      if (performance.now() >= nextUpkeep) {
+        await upkeep()
+        nextUpkeep = performance.now() + (leaseSeconds * 1000) / 3
+      }
+      if (!signal?.aborted) await fill()
+      changed()
+      if (held.size === 0) {
+        if (signal?.aborted) break
+        const open = await patiently(ledger, () => queue.open())
+        if (open.waiting === 0 && (ledger.kind === 'pglite' || open.running === 0)) break
+      }
+      if (performance.now() > stopAt) break
+      if (!events.length) await pause(held.size ? Math.min(1, leaseSeconds / 3) : Math.min(0.5, leaseSeconds / 3))
+    }
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
+    const left = jobs()
+    held.clear()
+    await pool.close()
+    // Where this fails the lease ends by itself, or the next owner takes everything back.
+    await queue.giveBack(left).catch(() => {})
+  }
+  changed()
+  return { ...state, stopped: signal?.aborted ?? false }
+}

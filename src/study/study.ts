@@ -1,0 +1,189 @@
+// A study from its specification to a ledger that is complete: opens, plans, runs, closes. Doing it again goes on where it was.
+import { randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { RequestError } from '../formats/error.ts'
+import type { PlannedRun } from './expand.ts'
+import { machineError, makeFolder, readJson, writeWhole } from './files.ts'
+import { keyOf } from './key.ts'
+import { type Ledger, openLedger } from './ledger/open.ts'
+import { findStudy } from './ledger/queries.ts'
+import { type Lock, takeLock } from './lock.ts'
+import { applyPlan, type Planned } from './plan.ts'
+import { openQueue, type Queue } from './queue.ts'
+import { patiently, type RunnerState, runJobs } from './runner.ts'
+import { parseSpec, type Spec } from './spec.ts'
+import { removeStatus, startStatus } from './status.ts'
+
+/** How long a worker of a server may be silent before its jobs are given to others. */
+const LEASE_SECONDS = 60
+
+/** The document that makes a folder a study's. */
+export interface StudyFile {
+  id: string
+  name: string
+  /** The specification's text, as it was last run. */
+  spec: string
+  /** Where it came from, for messages. */
+  source: string
+}
+
+/** An open study. */
+export interface OpenStudy {
+  folder: string
+  ledger: Ledger
+  queue: Queue
+  file: StudyFile
+  spec: Spec
+  close(): Promise<void>
+}
+
+/** Address of the functions that really train and score. */
+export const REAL_WORK = new URL(import.meta.url.endsWith('.ts') ? './real-work.ts' : './real-work.js', import.meta.url)
+  .href
+
+/** The study's document, or a RequestError that says that the folder is none. */
+export function readStudyFile(folder: string): StudyFile {
+  const file = readJson<StudyFile>(join(folder, 'study.json'))
+  if (!file)
+    throw new RequestError(
+      `'${folder}' is not a study's folder (it has no study.json), expected what 'bitlaw study run' made`,
+    )
+  return file
+}
+
+/** Takes the folder (unless a server holds the ledger), opens ledger and queue, and checks that this folder is this study's. */
+export async function openStudy(
+  folder: string,
+  {
+    url = process.env['DATABASE_URL'],
+    create,
+    leaseSeconds = LEASE_SECONDS,
+  }: { url?: string; create?: { text: string; source: string; spec: Spec }; leaseSeconds?: number } = {},
+): Promise<OpenStudy> {
+  const at = resolve(folder)
+  let lock: Lock | undefined
+  let ledger: Ledger | undefined
+  try {
+    try {
+      if (create) makeFolder(at)
+      else readStudyFile(at)
+      if (!url) lock = takeLock(at)
+    } catch (error) {
+      if (error instanceof RequestError) throw error
+      throw machineError(`cannot use the folder '${folder}'`, error)
+    }
+    const before = existsSync(join(at, 'study.json')) ? readStudyFile(at) : undefined
+    if (create && before && before.name !== create.spec.name)
+      throw new RequestError(
+        `the folder '${folder}' holds the study '${before.name}', expected '${create.spec.name}' or another folder`,
+      )
+    const file: StudyFile = create
+      ? { id: before?.id ?? randomUUID(), name: create.spec.name, spec: create.text, source: create.source }
+      : (before as StudyFile)
+    if (create)
+      try {
+        writeWhole(join(at, 'study.json'), `${JSON.stringify(file, null, 1)}\n`)
+      } catch (error) {
+        throw machineError(`cannot write in the folder '${folder}'`, error)
+      }
+    const spec = create?.spec ?? parseSpec(file.spec, file.source)
+    ledger = await openLedger(at, url)
+    const row = await findStudy(ledger, file.name)
+    if (row && row.id !== file.id)
+      throw new RequestError(
+        `the study '${file.name}' in ${ledger.place} belongs to another folder than '${folder}', expected that folder or another name`,
+      )
+    const queue = await openQueue(ledger, file.name, { leaseSeconds })
+    const [held, open] = [lock, ledger]
+    return {
+      folder: at,
+      ledger,
+      queue,
+      file,
+      spec,
+      async close() {
+        await queue.close().catch(() => {})
+        await open.close().catch(() => {})
+        held?.release()
+      },
+    }
+  } catch (error) {
+    await ledger?.close().catch(() => {})
+    lock?.release()
+    throw error
+  }
+}
+
+/** What a study run is told. */
+export interface RunOptions {
+  folder: string
+  text: string
+  source: string
+  processes: number
+  /** Which runs are wanted and what they cost; called only where the plan is not in the ledger yet. */
+  plan(spec: Spec): Promise<{ runs: PlannedRun[]; seconds: number; flops: number; measurements: number }>
+  /** Anything besides the specification that the plan depends on: a budget. */
+  planKey?: unknown
+  url?: string
+  work?: string
+  leaseSeconds?: number
+  retryFailed?: boolean
+  signal?: AbortSignal
+  onChange?(state: RunnerState, planned: Planned): void
+}
+
+/** Runs a study to its end, or until the signal; returns where it is. */
+export async function runStudy(options: RunOptions): Promise<RunnerState & { stopped: boolean; planned: Planned }> {
+  const {
+    folder,
+    text,
+    source,
+    processes,
+    work = REAL_WORK,
+    leaseSeconds = LEASE_SECONDS,
+    retryFailed = false,
+    signal,
+  } = options
+  const create = { text, source, spec: parseSpec(text, source) }
+  const study = await openStudy(folder, { url: options.url, create, leaseSeconds })
+  const { ledger, queue, spec, file } = study
+  try {
+    // The owner of an embedded ledger is alone: whatever is held, a dead one held.
+    await patiently(ledger, () => queue.recover(ledger.kind === 'pglite'))
+    const hash = keyOf({ spec, planKey: options.planKey ?? null })
+    const row = await findStudy(ledger, spec.name)
+    let planned = row?.planned as Planned | undefined
+    if (planned?.hash !== hash || retryFailed) {
+      const { runs, ...sums } = await options.plan(spec)
+      const next: Planned = { hash, runs: runs.length, ...sums }
+      await patiently(ledger, () => applyPlan(ledger, queue, spec, runs, { id: file.id, planned: next, retryFailed }))
+      planned = next
+    }
+    const now = planned
+    const status = startStatus(study, now)
+    try {
+      const onChange = (state: RunnerState) => {
+        status.update(state)
+        options.onChange?.(state, now)
+      }
+      const result = await runJobs({
+        ledger,
+        queue,
+        spec,
+        folder: study.folder,
+        processes,
+        work,
+        leaseSeconds,
+        signal,
+        onChange,
+      })
+      return { ...result, planned: now }
+    } finally {
+      status.stop()
+      removeStatus(study.folder)
+    }
+  } finally {
+    await study.close()
+  }
+}
