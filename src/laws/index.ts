@@ -1,13 +1,20 @@
 // Scaling laws with precision in them: the records, predictions, fits. Browser-safe.
 import { didYouMean, RequestError } from '../formats/error.ts'
+import { appleQat } from './apple-qat.ts'
+import { chen } from './chen.ts'
 import { chinchilla, chinchillaTied } from './chinchilla.ts'
 import { gadre } from './gadre.ts'
 import { gmse, gmseWa } from './gmse.ts'
 import { kumarTied, kumarTiedOffset, kumarUnifiedTrain, kumarWa, kumarWaOffset } from './kumar.ts'
 import { kumarDelta, kumarUnified } from './kumar-ptq.ts'
+import { kumarAdditive, kumarDEff, kumarMultiplicative, kumarNdEff, kumarNdEffTied } from './kumar-rivals.ts'
 import type { Configuration, Law, Parameters, Prediction } from './law.ts'
+import { muennighoff } from './muennighoff.ts'
 import { frantar, multiplier } from './multiplier.ts'
+import { ouyang } from './ouyang.ts'
 import { quartet, quartetBase } from './quartet.ts'
+import { sardana } from './sardana.ts'
+import { sun } from './sun.ts'
 
 export type * from './law.ts'
 
@@ -29,6 +36,17 @@ export const LAWS: readonly Law[] = [
   quartetBase,
   quartet,
   gadre,
+  kumarAdditive,
+  kumarDEff,
+  kumarNdEffTied,
+  kumarNdEff,
+  kumarMultiplicative,
+  ouyang,
+  sun,
+  chen,
+  sardana,
+  muennighoff,
+  appleQat,
 ]
 
 /** Short names of laws. */

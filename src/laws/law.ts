@@ -56,6 +56,8 @@ export interface Prediction {
   dCrit: number | null
   /** Compute-optimal bits of training, all quantized parts alike. */
   optimalBits: number | null
+  /** Figures that only this law has: qatShare, lifetimeFlops … */
+  extra?: Readonly<Record<string, number>>
 }
 
 /** A sum of parameters times coefficients plus a constant; a `log` parameter enters by its logarithm. */

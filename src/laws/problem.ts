@@ -75,7 +75,8 @@ export function createProblem(bound: Bound, objective: Objective, { fix = {}, ti
   /** theta of a prefactor: its slot equals phi plus the other slots times the means. */
   const anchor = (spec: Slot | undefined, others: readonly (readonly [Slot | undefined, number])[]): number => {
     if (!spec) return -1
-    const [name] = spec.terms[0]
+    const [name, own] = spec.terms[0]
+    if (own !== 1) return -1
     const at = freeIndex.get(name)
     if (at === undefined) return -1
     if (bounds[name] !== undefined || tiedTo.has(name)) return -1
