@@ -59,7 +59,17 @@ export function effectiveShare(list: readonly Part[], p: Parameters, c: Configur
  * d ln(N_eff/N)/dP = 1/P, that is, the maximum of share(P)/P. Null where no maximum lies in 1..64 bits.
  */
 export function optimalBits(list: readonly Part[], p: Parameters): number | null {
-  if (list.length === 0) return null
+  const known = solved.get(p)
+  if (known?.list === list) return known.bits
+  const bits = solveOptimalBits(list, p)
+  solved.set(p, { list, bits })
+  return bits
+}
+
+/** A planner asks thousands of times about the same constants. */
+const solved = new WeakMap<Parameters, { list: readonly Part[]; bits: number | null }>()
+
+function solveOptimalBits(list: readonly Part[], p: Parameters): number | null {
   // slope(P) = P · d ln(share)/dP − 1 falls from +inf (where the first factor reaches 0) to −1
   const slope = (bits: number) => {
     let sum = -1
