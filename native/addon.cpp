@@ -8,8 +8,9 @@ namespace bitlaw {
 
 // One a file that exports functions.
 void registerLinear(Napi::Env, Napi::Object exports);
+void registerQuantize(Napi::Env, Napi::Object exports);
 using Registration = void (*)(Napi::Env, Napi::Object);
-static constexpr Registration REGISTER[] = {registerLinear};
+static constexpr Registration REGISTER[] = {registerLinear, registerQuantize};
 
 /** create(threads, path name or ''): the engine, or undefined where the path cannot run here. */
 static Napi::Value create(const Napi::CallbackInfo& info) {

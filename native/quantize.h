@@ -1,0 +1,59 @@
+// Block quantization as its drivers see it: what a format asks of a kernel, and the kernels of each instruction path.
+// The definition is src/formats; every kernel gives the same codes, scales and values, bit for bit.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace bitlaw {
+
+/** How codes are made: nearest level of a book; whole steps of the scale; the grids with all 2^k codes. */
+enum class Rule { book = 0, step = 1, full = 2, uint = 3 };
+
+/** How a scale is stored. `given`: scales are an input; `unrounded`: only absmax (of grids the step) is wanted, no codes. */
+enum class ScaleRule { exact = 0, fp16 = 1, bf16 = 2, given = 3, unrounded = 4 };
+
+/** A place of a book's index: the code below the one threshold that may lie there, and that threshold. */
+struct BookEntry {
+  double threshold;
+  int32_t code;
+  int32_t unused;
+};
+
+/** A format, and the tables of its code book. */
+struct BlockFormat {
+  Rule rule;
+  ScaleRule scale;
+  /** Values that share a scale. */
+  size_t length;
+  /** Largest code of a step (2^(k-1) - 1) or grid (2^k - 1). */
+  int top;
+  /** Levels of the book in f32, and where the code changes: midpoints plus 1e-12. */
+  const float* levels;
+  const double* thresholds;
+  int count;
+  /** Code of a block without a scale. */
+  int zero;
+  /** The levels are i / steps; 0: any. */
+  int steps;
+  /** Index of a larger book by the sign, exponent and upper mantissa bits of x / scale; null: search. */
+  const BookEntry* index;
+  int indexShift;
+  uint32_t indexLow, indexHigh;
+};
+
+struct QuantizeOps {
+  /** Encodes n values from the beginning of a block. codes may be null where scales are unrounded. */
+  void (*encode)(const BlockFormat&, const float* x, size_t n, float* scales, uint8_t* zeros, uint8_t* codes);
+  void (*decode)(const BlockFormat&, const uint8_t* codes, const float* scales, const uint8_t* zeros, size_t n, float* out);
+  /** Whole blocks of 32: mxfp4 with a scale byte each and one code a byte; ggml's q8_0. */
+  void (*encodeMxfp4)(const float* x, size_t n, uint8_t* scales, uint8_t* codes);
+  void (*decodeMxfp4)(const uint8_t* codes, const uint8_t* scales, size_t n, float* out);
+  void (*encodeQ8)(const float* x, size_t n, uint8_t* bytes);
+  void (*decodeQ8)(const uint8_t* bytes, size_t n, float* out);
+};
+
+/** The kernels of an instruction path by its name. */
+const QuantizeOps& quantizeOps(const std::string& path);
+
+}  // namespace bitlaw
