@@ -20,6 +20,13 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./formats.ts'),
   },
   {
+    name: 'train',
+    usage: '<config>',
+    summary: 'one training run, quantization-aware where the configuration says so',
+    example: 'bitlaw train run.yaml --out runs/w4a8 --threads 1',
+    load: () => import('./train.ts'),
+  },
+  {
     name: 'evaluate',
     usage: '<model...>',
     summary: 'loss, perplexity, bits per byte, divergence from a reference, zero-shot tasks',
