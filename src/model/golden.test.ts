@@ -5,11 +5,15 @@ import { describe, expect, test } from 'vitest'
 import { golden } from '../../test/shared.ts'
 import { openSafetensors } from '../checkpoint/safetensors.ts'
 import type { TensorFile } from '../checkpoint/tensors.ts'
+import type { Floats } from '../tensor/kernels.ts'
 import { createReference } from '../tensor/reference.ts'
-import type { ModelConfig, Precision } from './config.ts'
+import type { Precision } from './config.ts'
+import { type TensorPlace, tensorPlaces } from './families/family.ts'
+import { findFamily } from './families/index.ts'
 import { createInference } from './inference.ts'
-import type { Model } from './model.ts'
-import { defaultConfig } from './shapes.ts'
+import { loadModel } from './load.ts'
+import { type Model, widenModel } from './model.ts'
+import { llamaConfig } from './testing.ts'
 import { createTrainingStep, type TrainingStep } from './training.ts'
 
 const folder = golden('training')
@@ -28,19 +32,22 @@ interface Case {
     grad_norm: number[]
     clip_factor: number[]
     lr: number[]
-    stats: Record<string, Record<string, { sum: number; l2: number; first: number; last: number }>>
   }
 }
 
-/** Cases of the folder that train the decoder of its README (those with a shape of their own). */
-function cases(): Case[] {
+function allCases(): Case[] {
   if (folder === undefined) return []
   const read = (name: string) => JSON.parse(readFileSync(join(folder, name, 'case.json'), 'utf8'))
   return readdirSync(folder, { withFileTypes: true })
     .filter(entry => entry.isDirectory())
     .map(({ name }) => ({ name, ...read(name) }))
-    .filter(read => read.shape !== undefined)
 }
+
+/** Cases that train the decoder of the README: those with a shape of their own. */
+const cases = () => allCases().filter(({ shape }) => shape !== undefined)
+
+/** Cases that are a checkpoint of transformers. */
+const checkpointCases = () => allCases().filter(({ shape }) => shape === undefined)
 
 function numbers(tensors: TensorFile, name: string): Float64Array {
   const { buffer } = tensors.read(name)
@@ -59,7 +66,14 @@ function goldenName(name: string): string {
     .replace('mlpNorm', 'n2')
 }
 
-function loadModel(tensors: TensorFile, config: ModelConfig): Model {
+function initial(): TensorFile {
+  return openSafetensors(join(folder!, 'initial.safetensors'))
+}
+
+/** The README's decoder with its initial weights. */
+function loadDecoder(shape: Case['shape'], eps: number): Model {
+  const tensors = initial()
+  const config = { ...llamaConfig(shape), norm: { ...llamaConfig(shape).norm, eps } }
   const parameters = new Map<string, Float64Array>()
   for (const name of tensors.names) {
     if (name === 'ids') continue
@@ -73,7 +87,7 @@ function loadModel(tensors: TensorFile, config: ModelConfig): Model {
   return { config, parameters }
 }
 
-/** Largest |a - b| over the largest |b|. */
+/** Largest |a - b| over the largest |b|; a gradient that cancels to nothing (of the keys' bias) counts as 1e-5. */
 function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
   expect(a.length).toBe(b.length)
   let error = 0
@@ -82,7 +96,23 @@ function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
     error = Math.max(error, Math.abs(a[i] - b[i]))
     size = Math.max(size, Math.abs(b[i]))
   }
-  return error / Math.max(size, 1e-300)
+  return error / Math.max(size, 1e-5)
+}
+
+/** A stored gradient, in the order of the parameters that the tensor holds. */
+function canonical(stored: Float64Array, { shape, transposed, rows }: TensorPlace): Float64Array {
+  const [outputs, inputs] = transposed ? [shape[1], shape[0]] : [shape[0], shape[1] ?? 1]
+  return stored.map((_, at) => {
+    const [row, column] = [Math.floor(at / inputs), at % inputs]
+    const from = rows === null ? row : rows[row]
+    return stored[transposed ? column * outputs + from : from * inputs + column]
+  })
+}
+
+function sum(x: Floats): number {
+  let total = 0
+  for (let i = 0; i < x.length; i++) total += x[i]
+  return total
 }
 
 /** Columns 0 … length-1 of batch t as inputs, 1 … length as targets. */
@@ -109,17 +139,12 @@ function compareStep(step: TrainingStep, tensors: TensorFile, prefix: string, of
 
 describe.skipIf(folder === undefined)('golden training cases', () => {
   test.each(cases())('$name: loss, gradients and five steps', ({ name, precision, shape, optimizer, float64 }) => {
-    const config: ModelConfig = {
-      ...defaultConfig({ ...shape, family: 'llama' }),
-      norm: { kind: 'rms', eps: float64.norm_eps, gain: true, bias: false, gainOffset: 0 },
-    }
-    const initial = openSafetensors(join(folder!, 'initial.safetensors'))
     const stored = openSafetensors(join(folder!, name, 'float64.safetensors'))
-    const model = loadModel(initial, config)
+    const model = loadDecoder(shape, float64.norm_eps)
     const full: Precision = { weights: null, activations: null, kv: null, gradients: null, ...precision }
     const { batch, context } = shape
     const step = createTrainingStep(model, kernels, { precision: full, batch, length: context, compute: 'float' })
-    const steps = batches(numbers(initial, 'ids'), batch, context)
+    const steps = batches(numbers(initial(), 'ids'), batch, context)
     const moments = step.parameters.map(({ weight }) => [
       kernels.allocate(weight.length),
       kernels.allocate(weight.length),
@@ -130,7 +155,7 @@ describe.skipIf(folder === undefined)('golden training cases', () => {
       const { inputs, targets } = steps[t - 1]
       step.clear()
       close(step.gradients(inputs, targets), float64.train_loss[t - 1])
-      const norm = Math.sqrt(step.parameters.reduce((sum, { gradient }) => sum + kernels.sumSquares(gradient), 0))
+      const norm = Math.sqrt(step.parameters.reduce((total, { gradient }) => total + kernels.sumSquares(gradient), 0))
       close(norm, float64.grad_norm[t - 1])
       const gradientScale = Math.min(1, optimizer.clip / (norm + 1e-6))
       close(gradientScale, float64.clip_factor[t - 1])
@@ -152,23 +177,44 @@ describe.skipIf(folder === undefined)('golden training cases', () => {
     }
   })
 
-  test('losses of inference are those of the training step', () => {
-    for (const { shape, float64 } of cases().slice(0, 1)) {
-      const config = defaultConfig({ ...shape, family: 'llama' })
-      const model = loadModel(openSafetensors(join(folder!, 'initial.safetensors')), {
-        ...config,
-        norm: { ...config.norm, eps: float64.norm_eps },
-      })
-      const { batch, context: length } = shape
-      const step = createTrainingStep(model, kernels, { batch, length, compute: 'float' })
-      const [{ inputs, targets }] = batches(
-        numbers(openSafetensors(join(folder!, 'initial.safetensors')), 'ids'),
-        batch,
-        length,
-      )
-      const losses = createInference(model, kernels).losses(inputs, targets, batch, length)
-      const mean = losses.reduce((sum, loss) => sum + loss, 0) / losses.length
-      expect(mean).toBeCloseTo(step.loss(inputs, targets), 12)
+  test.each(checkpointCases())('$name: loss and gradients of a checkpoint', async ({ name, float64 }) => {
+    const { config, parameters } = await loadModel(join(folder!, name), { dtype: 'float32', tokenizer: false })
+    const model = widenModel({ config, parameters }, kernels)
+    const ids = openSafetensors(join(folder!, name, 'batch.safetensors'))
+    const [batch, columns] = ids.info('ids').shape
+    const [{ inputs, targets }] = batches(numbers(ids, 'ids'), batch, columns - 1)
+    const step = createTrainingStep(model, kernels, { batch, length: columns - 1, compute: 'float' })
+    expect(Math.abs(step.gradients(inputs, targets) / float64.loss - 1)).toBeLessThan(1e-9)
+    const gradients = new Map(step.parameters.map(parameter => [parameter.name, parameter.gradient]))
+    const stored = openSafetensors(join(folder!, name, 'float64.safetensors'))
+    for (const place of tensorPlaces(config, findFamily(config.family)!.tensors(config))) {
+      const expected = canonical(numbers(stored, `grad.${place.file}`), place)
+      let start = 0
+      for (const part of place.parts) {
+        const gradient = gradients.get(part.name)!
+        expect(relativeError(gradient, expected.subarray(start, start + gradient.length)), part.name).toBeLessThan(1e-9)
+        start += gradient.length
+      }
     }
+    const losses = createInference(model, kernels).losses(inputs, targets, batch, columns - 1)
+    expect(sum(losses) / losses.length).toBeCloseTo(float64.loss, 10)
   })
+
+  test.each(cases())(
+    '$name: float32 agrees on the first loss and gradients to 1e-5',
+    ({ name, precision, shape, float64 }) => {
+      const single = createReference({ float: 'float32' })
+      const model = widenModel(loadDecoder(shape, 2 ** -23), single)
+      const full: Precision = { weights: null, activations: null, kv: null, gradients: null, ...precision }
+      const { batch, context: length } = shape
+      const step = createTrainingStep(model, single, { precision: full, batch, length, compute: 'float' })
+      const [{ inputs, targets }] = batches(numbers(initial(), 'ids'), batch, length)
+      expect(Math.abs(step.gradients(inputs, targets) / float64.loss - 1)).toBeLessThan(1e-5)
+      const stored = openSafetensors(join(folder!, name, 'float64.safetensors'))
+      for (const parameter of step.parameters) {
+        const at = goldenName(parameter.name)
+        expect(relativeError(parameter.gradient, numbers(stored, `grad.${at}`)), at).toBeLessThan(1e-5)
+      }
+    },
+  )
 })

@@ -3,15 +3,14 @@
 import { describe, expect, test } from 'vitest'
 import type { Floats } from '../tensor/kernels.ts'
 import { createReference } from '../tensor/reference.ts'
-import { type ModelConfig, parameterSpecs } from './config.ts'
+import type { ModelConfig } from './config.ts'
 import { createInference } from './inference.ts'
-import { type Model, sizeOf } from './model.ts'
 import { createNormal } from './random.ts'
-import { defaultConfig } from './shapes.ts'
+import { llamaConfig, randomModel } from './testing.ts'
 import { createTrainingStep } from './training.ts'
 
 const kernels = createReference({ float: 'float64' })
-const base = defaultConfig({ vocab: 23, width: 24, layers: 2, heads: 4, hidden: 20, context: 16 })
+const base = llamaConfig({ vocab: 23, width: 24, layers: 2, heads: 4, hidden: 20, context: 16 })
 const layerNorm: ModelConfig['norm'] = { kind: 'layer', eps: 1e-5, gain: true, bias: true, gainOffset: 0 }
 const allBiases = { qkv: true, output: true, mlp: true, head: true }
 const learned: ModelConfig['position'] = { kind: 'learned', positions: 16, offset: 2 }
@@ -100,20 +99,6 @@ const OPTIONS: Record<string, Partial<ModelConfig>> = {
       scaling: { kind: 'yarn', factor: 4, originalContext: 8, betaFast: 2, betaSlow: 1, attentionFactor: null },
     }, // biome-ignore format: short
   },
-}
-
-/** A model whose every parameter matters: matrices normal(0, 0.3), gains around 1, biases normal(0, 0.3). */
-function randomModel(config: ModelConfig): Model {
-  const parameters = new Map<string, Float64Array>()
-  for (const { name, shape, kind } of parameterSpecs(config)) {
-    const normal = createNormal(5, name)
-    const mean = kind === 'norm' ? 1 - config.norm.gainOffset : 0
-    parameters.set(
-      name,
-      Float64Array.from({ length: sizeOf(shape) }, (_, i) => mean + 0.3 * normal(i)),
-    )
-  }
-  return { config, parameters }
 }
 
 function dot(a: Floats, b: Floats): number {

@@ -1,15 +1,13 @@
 // The forward pass alone, for any batch and length: losses, chosen logits, and the pieces that calibration walks
 // through layer by layer. Weights may be stored in bf16 and stay so; buffers are shared by all layers and stay.
 import type { Format } from '../formats/index.ts'
-import type { Compute, Floats, Kernels, Weights } from '../tensor/kernels.ts'
+import type { Compute, Floats, Kernels } from '../tensor/kernels.ts'
 import { createBlock } from './block.ts'
 import type { ModelConfig, Precision } from './config.ts'
 import { createEmbedding } from './layers/embedding.ts'
 import { createHead } from './layers/head.ts'
-import type { Scope } from './layers/scope.ts'
-import { type Model, widen } from './model.ts'
-import { parsePrecision } from './precision.ts'
-import { layerRope, type RopeTables } from './rope.ts'
+import type { Model } from './model.ts'
+import { createScopes } from './scopes.ts'
 import { checkLength, checkTargets, checkTokens } from './tokens.ts'
 
 /** How a forward pass rounds: null precision rounds nothing; `compute` is `float` unless given. */
@@ -42,51 +40,9 @@ export interface Inference {
 export function createInference(model: Model, kernels: Kernels, options: InferenceOptions = {}): Inference {
   const { config } = model
   const { width } = config
-  const { compute = 'float' } = options
-  const parsed = parsePrecision(options.precision, compute)
-  const oneByOne = [parsed.rounding.activations, parsed.kv].some(format => format !== null && !isRowWise(format))
-  const pool = new Map<string, Floats>()
-  const vectors = new WeakMap<Weights, Floats>()
-  const buffer = (name: string, size: number) => {
-    const old = pool.get(name)
-    if (old !== undefined && old.length >= size) return old.subarray(0, size)
-    const made = kernels.allocate(size)
-    pool.set(name, made)
-    return made
-  }
-  const vector = (name: string): Floats | null => {
-    const stored = model.parameters.get(name)
-    if (!(stored instanceof Uint16Array)) return stored ?? null
-    const known = vectors.get(stored)
-    if (known !== undefined) return known
-    const made = widen(stored, kernels.allocate(stored.length))
-    vectors.set(stored, made)
-    return made
-  }
-  let ropeLength = -1
-  let rope: (layer: number) => RopeTables | null = () => null
-  const ropeOf = (layer: number, length: number) => {
-    if (length !== ropeLength) {
-      rope = layerRope(config, kernels, length)
-      ropeLength = length
-    }
-    return rope(layer)
-  }
-  const scopeOf = (batch: number, length: number, onInput?: OnInput): Scope => ({
-    ...parsed,
-    ...(onInput === undefined ? {} : { onInput }),
-    kernels,
-    config,
-    batch,
-    length,
-    compute,
-    rope: layer => ropeOf(layer, length),
-    weight: name => model.parameters.get(name)!,
-    vector,
-    gradient: () => null,
-    keep: buffer,
-    scratch: (name, size) => buffer(`scratch ${name}`, size),
-  })
+  const scopeOf = createScopes(model, kernels, options)
+  const { rounding, kv } = scopeOf(1, 1)
+  const oneByOne = !isRowWise(rounding.activations) || !isRowWise(kv)
   const embed = (inputs: Int32Array, batch: number, length: number) => {
     checkLength(config, length)
     checkTokens(config, batch * length, inputs)
@@ -98,7 +54,7 @@ export function createInference(model: Model, kernels: Kernels, options: Inferen
     const together = oneByOne ? 1 : batch
     for (let b = 0; b < batch; b += together) {
       const part = x.subarray(b * length * width, (b + together) * length * width)
-      createBlock(scopeOf(together, length, onInput), layer, part, part).forward()
+      createBlock(scopeOf(together, length, { onInput }), layer, part, part).forward()
     }
   }
   const run = (inputs: Int32Array, batch: number, length: number) => {
@@ -113,7 +69,7 @@ export function createInference(model: Model, kernels: Kernels, options: Inferen
     return losses
   }
   const finishLogits = (x: Floats, rows: Int32Array) => {
-    const chosen = buffer('chosen', rows.length * width)
+    const chosen = kernels.allocate(rows.length * width)
     for (let i = 0; i < rows.length; i++) chosen.set(x.subarray(rows[i] * width, (rows[i] + 1) * width), i * width)
     const logits = kernels.allocate(rows.length * config.vocab)
     createHead(scopeOf(rows.length, 1)).logits(chosen, logits)
@@ -134,8 +90,7 @@ export function createInference(model: Model, kernels: Kernels, options: Inferen
 }
 
 /** Whether a row's rounding depends on that row alone, so that sequences may be rounded together. */
-function isRowWise(format: Format): boolean {
-  if (format.kind === 'plain') return true
-  if (format.kind === 'preset') return false
-  return format.shares === 'channel' || format.shares === 'token'
+function isRowWise(format: Format | null): boolean {
+  if (format === null || format.kind === 'plain') return true
+  return format.kind === 'scaled' && (format.shares === 'channel' || format.shares === 'token')
 }

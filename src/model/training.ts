@@ -65,6 +65,7 @@ export function createTrainingStep(model: Model, kernels: Kernels, options: Trai
     config,
     batch,
     length,
+    first: 0,
     compute,
     ...parsePrecision(options.precision, compute),
     rope: layerRope(config, kernels, length),

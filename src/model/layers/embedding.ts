@@ -11,7 +11,7 @@ export interface Embedding {
   backward(ids: Int32Array, dx: Floats): void
 }
 
-/** The embedding into `out` (batch * length, width), at positions from `first` on. */
+/** The embedding into `out` (batch * length, width). */
 export function createEmbedding(scope: Scope, out: Floats): Embedding {
   const { kernels, config, length } = scope
   const { width, embeddingWidth, embeddingScale, position } = config
@@ -23,7 +23,7 @@ export function createEmbedding(scope: Scope, out: Floats): Embedding {
     : null
   const positions =
     position.kind === 'learned'
-      ? { table: scope.weight('position.weight'), length, offset: position.offset }
+      ? { table: scope.weight('position.weight'), length, offset: position.offset + scope.first }
       : undefined
   const norm = config.embeddingNorm ? createNorm(scope, 'embeddingNorm') : null
   const entered = norm === null ? out : scope.keep('entered', out.length)

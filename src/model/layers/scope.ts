@@ -11,6 +11,8 @@ export interface Scope {
   readonly config: ModelConfig
   readonly batch: number
   readonly length: number
+  /** Position of the first token of each sequence: 0 but where a text is continued. */
+  readonly first: number
   /** Of the linears of the blocks. */
   readonly rounding: Rounding
   /** Of head and projections: nothing quantized. */

@@ -1,0 +1,64 @@
+// Scopes for the forward pass alone: weights as they are in the model at the moment, buffers that all layers share and
+// that grow to the largest call.
+import type { Floats, Kernels, Weights } from '../tensor/kernels.ts'
+import type { InferenceOptions } from './inference.ts'
+import type { Scope } from './layers/scope.ts'
+import { type Model, widen } from './model.ts'
+import { parsePrecision } from './precision.ts'
+import { layerRope, type RopeTables } from './rope.ts'
+
+/** What a caller may put in the place of what a scope has. */
+export type ScopeChanges = Partial<Pick<Scope, 'kernels' | 'first' | 'rope' | 'onInput'>>
+
+/** Makes the scope of a batch of sequences of one length. */
+export function createScopes(
+  model: Model,
+  kernels: Kernels,
+  { precision, compute = 'float' }: InferenceOptions,
+): (batch: number, length: number, changes?: ScopeChanges) => Scope {
+  const { config, parameters } = model
+  const parsed = parsePrecision(precision, compute)
+  const pool = new Map<string, Floats>()
+  const buffer = (name: string, size: number) => {
+    const old = pool.get(name)
+    if (old !== undefined && old.length >= size) return old.subarray(0, size)
+    const made = kernels.allocate(size)
+    pool.set(name, made)
+    return made
+  }
+  const widened = new WeakMap<Weights, Floats>()
+  const vector = (name: string): Floats | null => {
+    const stored = parameters.get(name)
+    if (!(stored instanceof Uint16Array)) return stored ?? null
+    const known = widened.get(stored)
+    if (known !== undefined) return known
+    const made = widen(stored, kernels.allocate(stored.length))
+    widened.set(stored, made)
+    return made
+  }
+  let ropeLength = -1
+  let tables: (layer: number) => RopeTables | null = () => null
+  const rope = (layer: number, length: number) => {
+    if (length !== ropeLength) {
+      tables = layerRope(config, kernels, length)
+      ropeLength = length
+    }
+    return tables(layer)
+  }
+  return (batch, length, changes = {}) => ({
+    ...parsed,
+    kernels,
+    config,
+    batch,
+    length,
+    first: 0,
+    compute,
+    rope: layer => rope(layer, length),
+    weight: name => parameters.get(name)!,
+    vector,
+    gradient: () => null,
+    keep: buffer,
+    scratch: (name, size) => buffer(`scratch ${name}`, size),
+    ...changes,
+  })
+}
