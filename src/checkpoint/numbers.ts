@@ -1,5 +1,5 @@
 // Numbers as files store them, widened to float32, and float32 rounded to bf16: whole arrays at a time.
-import { decodeElement, fromFloat16 } from '../formats/index.ts'
+import { decode, decodeElement, fromFloat16 } from '../formats/index.ts'
 
 /** Bits of each safetensors type. */
 export const DTYPE_BITS: Readonly<Record<string, number>> = {
@@ -13,6 +13,11 @@ const SMALL_FLOATS: Readonly<Record<string, string>> = {
   F8_E5M2: 'float8_e5m2',
   F8_E8M0: 'float8_e8m0fnu',
 }
+
+/** ggml's block types that formats/ decodes. */
+const DECODED: ReadonlySet<string> = new Set(
+  'q4_0 q4_1 q5_0 q5_1 q8_0 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs tq1_0 tq2_0'.split(' '),
+)
 
 let halves: Float32Array | undefined
 
@@ -82,5 +87,8 @@ export function widen(
     case 'U64':
       return Float32Array.from(new BigUint64Array(buffer), Number)
   }
-  throw new Error(`numbers of type '${dtype}' cannot be widened, expected one of ${Object.keys(DTYPE_BITS).join(', ')}`)
+  if (DECODED.has(dtype)) return decode({ format: dtype, shape, bytes }) as Float32Array<ArrayBuffer>
+  throw new Error(
+    `numbers of type '${dtype}' cannot be widened, expected one of ${[...Object.keys(DTYPE_BITS), ...DECODED].join(', ')}`,
+  )
 }

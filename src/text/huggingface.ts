@@ -49,13 +49,21 @@ function specialId(tokenizer: Library, folder: string, role: 'bos' | 'eos'): num
   return null
 }
 
-/** Wraps the library's tokenizer; `folder` holds the files that name bos and eos, `json` is what `save` writes. */
-export function wrapLibrary(tokenizer: Library, { folder, json }: { folder: string; json?: string }): Tokenizer {
+/** Ids of the tokens that begin and end a text, where they are known otherwise than by the files beside tokenizer.json. */
+interface Ends {
+  bos: number | null
+  eos: number | null
+}
+
+/** The library's tokenizer as ours; `folder` holds the files that name bos and eos, `json` is what `save` writes. */
+function wrapLibrary(tokenizer: Library, json: string, folder: string, ends?: Ends): Tokenizer {
+  const { bos, eos } = ends ?? { bos: specialId(tokenizer, folder, 'bos'), eos: specialId(tokenizer, folder, 'eos') }
   return {
     kind: 'huggingface',
     vocab: tokenizer.getVocabSize(true),
-    bos: specialId(tokenizer, folder, 'bos'),
-    eos: specialId(tokenizer, folder, 'eos'),
+    bos,
+    eos,
+    json,
     async encode(text, { special = false } = {}) {
       return Int32Array.from((await tokenizer.encode(text, null, { addSpecialTokens: special })).getIds())
     },
@@ -66,22 +74,24 @@ export function wrapLibrary(tokenizer: Library, { folder, json }: { folder: stri
     },
     decode: (ids, { skipSpecial = false } = {}) => tokenizer.decode(Array.from(ids), skipSpecial),
     async save(target) {
-      if (json !== undefined) await writeFile(join(target, 'tokenizer.json'), json)
-      else tokenizer.save(join(target, 'tokenizer.json'), true)
-      for (const name of COMPANIONS)
-        if (existsSync(join(folder, name))) await copyFile(join(folder, name), join(target, name))
+      await writeFile(join(target, 'tokenizer.json'), json)
+      const present = ends ? [] : COMPANIONS.filter(name => existsSync(join(folder, name)))
+      for (const name of present) await copyFile(join(folder, name), join(target, name))
+      if (present.length > 0) return
+      const named = (id: number | null) => (id === null ? null : tokenizer.idToToken(id))
+      const config = { tokenizer_class: 'PreTrainedTokenizerFast', bos_token: named(bos), eos_token: named(eos) }
+      await writeFile(join(target, COMPANIONS[0]), `${JSON.stringify(config, null, 2)}\n`)
     },
   }
 }
 
 /** Opens a tokenizer.json; its truncation and padding, which belong to a training set-up, are switched off. */
 export async function openHuggingface(path: string): Promise<Tokenizer> {
-  const json = readFileSync(path, 'utf8')
-  return fromJson(json, dirname(path), path)
+  return fromJson(readFileSync(path, 'utf8'), dirname(path), path)
 }
 
 /** A tokenizer from the text of a tokenizer.json; `name` is what an error calls it. */
-export function fromJson(json: string, folder: string, name: string): Tokenizer {
+export function fromJson(json: string, folder: string, name: string, ends?: Ends): Tokenizer {
   let tokenizer: Library
   try {
     tokenizer = library().Tokenizer.fromString(json)
@@ -90,21 +100,86 @@ export function fromJson(json: string, folder: string, name: string): Tokenizer 
   }
   tokenizer.disablePadding()
   tokenizer.disableTruncation()
-  return wrapLibrary(tokenizer, { folder, json })
+  return wrapLibrary(tokenizer, json, folder, ends)
 }
 
 /** Opens GPT-2's pair of files, a byte-level BPE without a prefix space whose special token is <|endoftext|>. */
 export async function openGpt2(vocabPath: string, mergesPath: string): Promise<Tokenizer> {
   if (!existsSync(mergesPath)) throw new RequestError(`vocab.json needs '${mergesPath}' beside it`)
-  const { Tokenizer, BPE, byteLevelPreTokenizer, byteLevelProcessing, AddedToken } = library()
   const vocab = readJson(vocabPath) as Record<string, number>
   const merges = readFileSync(mergesPath, 'utf8')
-    .split('\n')
+    .split(/\r?\n/)
     .filter(line => line !== '' && !line.startsWith('#version'))
-    .map(line => line.split(' ') as [string, string])
-  const tokenizer = new Tokenizer(BPE.init(vocab, merges))
-  tokenizer.setPreTokenizer(byteLevelPreTokenizer(false, true))
-  tokenizer.setPostProcessor(byteLevelProcessing(true))
-  tokenizer.addAddedTokens([new AddedToken('<|endoftext|>', true)])
-  return wrapLibrary(tokenizer, { folder: dirname(vocabPath) })
+  const end = '<|endoftext|>'
+  const specials = Object.hasOwn(vocab, end) ? [{ id: vocab[end], text: end }] : []
+  return fromJson(byteLevelJson({ vocab, merges, specials, patterns: [GPT2_PATTERN] }), dirname(vocabPath), vocabPath)
+}
+
+/** How GPT-2 cuts a text into words before it merges bytes. */
+export const GPT2_PATTERN = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+
+/** A byte-level BPE to be written as tokenizer.json. */
+export interface ByteLevel {
+  vocab: Readonly<Record<string, number>>
+  /** `left right`, the best first. */
+  merges: readonly string[]
+  /** Tokens that are found in a text before anything else; `plain` ones are not special. */
+  specials: readonly { id: number; text: string; plain?: boolean }[]
+  /** Applied one after the other, each to what the last left; what matches stands alone. */
+  patterns: readonly string[]
+  /** Ids that are put in front of a text by default. */
+  first?: readonly { id: number; text: string }[]
+  /** A word that is a token is not built from merges. */
+  ignoreMerges?: boolean
+}
+
+/** The text of a tokenizer.json for a byte-level BPE. */
+export function byteLevelJson({
+  vocab,
+  merges,
+  specials,
+  patterns,
+  first = [],
+  ignoreMerges = false,
+}: ByteLevel): string {
+  const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false }
+  const splits = patterns.map(Regex => ({ type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false }))
+  const added = specials.map(({ id, text, plain = false }) => ({
+    ...{ id, content: text, single_word: false, lstrip: false, rstrip: false, normalized: false, special: !plain },
+  }))
+  const template = [
+    ...first.map(({ text }) => ({ SpecialToken: { id: text, type_id: 0 } })),
+    { Sequence: { id: 'A', type_id: 0 } },
+  ]
+  const tokens = Object.fromEntries(first.map(({ id, text }) => [text, { id: text, ids: [id], tokens: [text] }]))
+  return JSON.stringify({
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: added,
+    normalizer: null,
+    pre_tokenizer: { type: 'Sequence', pretokenizers: [...splits, byteLevel] },
+    post_processor:
+      first.length === 0
+        ? byteLevel
+        : {
+            type: 'TemplateProcessing',
+            single: template,
+            pair: [...template, { Sequence: { id: 'B', type_id: 0 } }],
+            special_tokens: tokens,
+          },
+    decoder: byteLevel,
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: ignoreMerges,
+      vocab,
+      merges,
+    },
+  })
 }

@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { RequestError } from '../formats/error.ts'
+import type { Pieces } from './pieces.ts'
 
 /** Text to token ids and back. */
 export interface Tokenizer {
@@ -14,6 +15,10 @@ export interface Tokenizer {
   readonly bos: number | null
   /** Id of the token that ends a text, null: none. */
   readonly eos: number | null
+  /** Scored pieces, of those that have them: what GGUF stores. */
+  readonly pieces?: Pieces
+  /** tokenizer.json, of those that are one. */
+  readonly json?: string
   /** Ids of a text; with `special`, also the tokens that the tokenizer adds by default (a leading bos). */
   encode(text: string, options?: { special?: boolean }): Promise<Int32Array>
   /** Ids of many texts, in parallel where the tokenizer can. */
@@ -48,5 +53,8 @@ export async function openTokenizer(path: string): Promise<Tokenizer> {
   const name = basename(path)
   if (name === 'vocab.json') return (await import('./huggingface.ts')).openGpt2(path, join(path, '..', 'merges.txt'))
   if (name.endsWith('.json')) return (await import('./huggingface.ts')).openHuggingface(path)
+  if (name.endsWith('.model')) return (await import('./sentencepiece.ts')).openSentencepiece(path)
+  if (name.endsWith('.bin')) return (await import('./llama2c.ts')).openLlama2cTokenizer(path)
+  if (name.endsWith('.gguf')) return (await import('./gguf-vocabulary.ts')).openGgufTokenizer(path)
   throw new RequestError(`unknown tokenizer file '${path}', expected tokenizer.json, vocab.json, .model, .bin or .gguf`)
 }

@@ -1,6 +1,6 @@
 // Qwen 3: Llama with an RMS norm of each query and key head before rotation.
 import type { Family } from './family.ts'
-import { LLAMA_TENSORS, ROTARY_BUFFERS, readLlamaLike } from './llama.ts'
+import { LLAMA_TENSORS, ROTARY_BUFFERS, readLlamaLike, spellLlamaLike } from './llama.ts'
 import { readQwenWindows } from './qwen2.ts'
 
 export const qwen3: Family = {
