@@ -7,7 +7,10 @@ extern const char* const bitlawBuild;
 namespace bitlaw {
 
 // One a file that exports functions.
+void registerAttention(Napi::Env, Napi::Object exports);
+void registerHead(Napi::Env, Napi::Object exports);
 void registerLinear(Napi::Env, Napi::Object exports);
+void registerVector(Napi::Env, Napi::Object exports);
 void registerQuantize(Napi::Env, Napi::Object exports);
 using Registration = void (*)(Napi::Env, Napi::Object);
 static constexpr Registration REGISTER[] = {registerLinear, registerQuantize};

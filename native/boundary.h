@@ -57,6 +57,9 @@ class Arguments {
   float* floats(Napi::Value value, const char* name, size_t length) {
     return typed<float>(value, name, length, napi_float32_array, "Float32Array");
   }
+  int32_t* ints(Napi::Value value, const char* name, size_t length) {
+    return typed<int32_t>(value, name, length, napi_int32_array, "Int32Array");
+  }
   Napi::Array list(const char* name) {
     Napi::Value value = next();
     if (!value.IsArray()) fail(name, "an array");

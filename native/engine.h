@@ -44,10 +44,10 @@ struct Engine {
   Pool pool;
   const Ops* ops;
   /** Shared by the tasks of a call. */
-  enum Shared { PANELS, PANELS2, SCALES, SCALES2, SUMS, PARTIALS, ROWS, SHARED };
+  enum Shared { PANELS, PANELS2, SCALES, SCALES2, SUMS, PARTIALS, ROWS, KEPT, SHARED };
   Buffer shared[SHARED];
   /** Scratch of each thread. */
-  enum Local { L_ROWS, L_TILE, L_TEMP, L_PANELS, L_PANELS2, L_ROWS2, L_STRIP, L_STRIP2, L_OUT, LOCAL };
+  enum Local { L_ROWS, L_ROWS2, L_STRIP, L_OUT, LOCAL };
   struct Scratch {
     Buffer buffers[LOCAL];
   };

@@ -76,6 +76,71 @@ struct Product {
   Epilogue epilogue;
 };
 
+/** RMS norm or layer norm; backward: out is dx. */
+struct Norm {
+  const float* x;
+  const float* gain;
+  const float* bias;
+  const float* dy;
+  float* out;
+  float* saved;
+  size_t rows;
+  size_t width;
+  float eps;
+  bool layer;
+  bool accumulate;
+};
+
+struct Rotation {
+  float* x;
+  const float* cos;
+  const float* sin;
+  size_t heads, headSize, pairs, length;
+  bool inverse;
+};
+
+enum class Curve { silu = 0, gelu = 1, geluTanh = 2, relu = 3 };
+
+struct Activations {
+  const float* gate;
+  const float* up;
+  float* out;
+  const float* dOut;
+  float* dGate;
+  float* dUp;
+  Curve kind;
+};
+
+/** One step of AdamW: rest1 = 1 - beta1, keep = 1 - rate * weight decay; correct1 and correct2 are 1 / (1 - beta^t). */
+struct Step {
+  float* weight;
+  const float* gradient;
+  float* m;
+  float* v;
+  float rate, beta1, beta2, rest1, rest2, eps, keep, correct1, correct2, gradientScale;
+};
+
+/** Attention of one call; backward where dOut is given. */
+struct Attention {
+  const float* q;
+  const float* k;
+  const float* v;
+  float* out;
+  float* logSums;
+  const float* dOut;
+  float* dq;
+  float* dk;
+  float* dv;
+  size_t batch, length, heads, kvHeads, headSize;
+  float scale;
+  /** 0: none. */
+  size_t window;
+  const double* slopes;
+  /** 0: none. */
+  float softcap;
+  Kind kind;
+};
+
 struct Ops {
   const char* name;
   /** Numbers a word, for each kind. */
@@ -95,6 +160,24 @@ struct Ops {
   void (*packPanelsDown)(Kind, const Source&, size_t row0, size_t rows, const Rounder&, uint32_t* out, size_t panelStride, size_t stepStart, size_t stepsToPad);
   /** One panel: source rows row0…row0+rows (rows <= 64) as columns, its columns along the reduction. `sums`: of the codes, I8 only. */
   void (*packPanelAcross)(Kind, const Source&, size_t row0, size_t rows, const Rounder&, uint32_t* out, size_t steps, int32_t* sums);
+
+  void (*norm)(const Norm&, size_t row0, size_t rows);
+  /** dGain and dBias are this task's own sums, added to; null: not wanted. */
+  void (*normBackward)(const Norm&, size_t row0, size_t rows, float* dGain, float* dBias);
+  void (*rotary)(const Rotation&, size_t row0, size_t rows);
+  void (*activation)(const Activations&, size_t from, size_t count);
+  void (*activationBackward)(const Activations&, size_t from, size_t count);
+  void (*logSoftmax)(float* row, size_t n);
+  /** The loss of a row of logits; with `gradient` the row becomes scale * (softmax - one at the target). softcap 0: none. */
+  float (*lossRow)(float* row, size_t n, int32_t target, float softcap, float scale, bool gradient);
+  void (*adamw)(const Step&, size_t from, size_t count);
+  double (*sumSquares)(const float* x, size_t n);
+
+  /** Bytes of scratch of an attention task. */
+  size_t (*attentionScratch)(const Attention&);
+  /** Queries query0 … of one sequence and one head of keys (with all heads of queries that share it). */
+  void (*attention)(const Attention&, size_t sequence, size_t kvHead, size_t query0, size_t queries, void* scratch);
+  void (*attentionBackward)(const Attention&, size_t sequence, size_t kvHead, void* scratch);
 };
 
 }  // namespace bitlaw

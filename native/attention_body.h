@@ -1,0 +1,300 @@
+// Causal attention a block of 64 queries at a time, with scores transposed: a row is a key, the lanes are queries, so
+// that the softmax needs no sums across lanes. Only a strip of 256 keys by 64 queries of scores is ever in memory.
+#pragma once
+#include "math.h"
+#include "ops.h"
+#include "pack_body.h"
+#include "product_body.h"
+
+namespace bitlaw::PATH {
+namespace {
+
+constexpr size_t QUERIES = PANEL;
+constexpr size_t KEYS = 256;
+constexpr float MASKED = -3e38f;  // a score that is not seen
+constexpr float LOWEST = -1e30f;  // what the largest score begins with
+
+/** Hands out parts of a task's scratch. */
+struct Arena {
+  char* next;
+  template <class T>
+  T* take(size_t count) {
+    T* here = reinterpret_cast<T*>(next);
+    next += roundUp(count * sizeof(T), 64);
+    return here;
+  }
+};
+
+inline size_t wordsOf(const Attention& a, size_t numbers) { return roundUp(divideUp(numbers, a.kind == BF16 ? Words<BF16>::PER : 1), 16); }
+
+/** Bytes that the forward and the backward pass need at most. */
+size_t attentionScratch(const Attention& a) {
+  size_t length = roundUp(a.length + KEYS, 16), head = roundUp(a.headSize, PANEL);
+  size_t words = 3 * length * wordsOf(a, head) + 2 * head * (wordsOf(a, length) + 16) + 8 * head * QUERIES + 6 * KEYS * QUERIES + 16 * QUERIES;
+  return words * 4 + 64 * 64;
+}
+
+/** A strip of scores as the queries see it. */
+struct Strip {
+  const Attention& a;
+  size_t query0, queries, key0, keys;
+  float slope;
+
+  /** Whether every query of the block sees this key. */
+  bool seenByAll(size_t key) const { return key <= query0 && (a.window == 0 || key + a.window > query0 + queries - 1); }
+  /** Per lane: MASKED where the query at lane `at` does not see the key, else the score with its bias. */
+  F biased(F score, size_t key, size_t at) const {
+    if (a.softcap > 0) score = set(a.softcap) * tanh(score * set(1 / a.softcap));
+    if (a.slopes) score = score - set(slope) * distance(key, at);
+    return score;
+  }
+  F distance(size_t key, size_t at) const {
+    float lanes[W];
+    for (int i = 0; i < W; i++) lanes[i] = static_cast<float>(static_cast<int64_t>(query0 + at) + i - static_cast<int64_t>(key));
+    return load(lanes);
+  }
+  F masked(F score, size_t key, size_t at) const {
+    F d = distance(key, at);
+    score = select(less(d, set(0.0f)), set(MASKED), score);
+    if (a.window) score = select(lessEqual(set(static_cast<float>(a.window)), d), set(MASKED), score);
+    return score;
+  }
+};
+
+/** Online softmax over a strip: scores become e^(score - largest), `tops` and `sums` follow, and the factors by which earlier sums shrink are returned in `shrink`. */
+inline void softmaxStrip(const Strip& s, float* scores, float* tops, float* sums, float* shrink) {
+  const size_t width = roundUp(s.queries, 16);
+  const bool plain = s.a.softcap == 0 && !s.a.slopes;
+  for (size_t at = 0; at < width; at += W) {
+    F top = load(tops + at);
+    F first = top;
+    for (size_t k = 0; k < s.keys; k++) {
+      float* p = scores + k * width + at;
+      F x = load(p);
+      if (!plain) x = s.biased(x, s.key0 + k, at);
+      bool all = s.seenByAll(s.key0 + k);
+      if (!all) x = s.masked(x, s.key0 + k, at);
+      if (!plain || !all) store(p, x);
+      top = max(top, x);
+    }
+    F factor = exp(first - top);
+    F sum0 = set(0.0f), sum1 = set(0.0f);
+    size_t k = 0;
+    for (; k + 2 <= s.keys; k += 2) {
+      float* p = scores + k * width + at;
+      F x = exp(load(p) - top), y = exp(load(p + width) - top);
+      store(p, x);
+      store(p + width, y);
+      sum0 = sum0 + x;
+      sum1 = sum1 + y;
+    }
+    if (k < s.keys) {
+      float* p = scores + k * width + at;
+      F x = exp(load(p) - top);
+      store(p, x);
+      sum0 = sum0 + x;
+    }
+    store(tops + at, top);
+    store(sums + at, load(sums + at) * factor + (sum0 + sum1));
+    store(shrink + at, factor);
+  }
+}
+
+/** rows (of `words` words) times one panel of `width` columns, into out (rows, stride), added to where `add`. */
+template <Kind K>
+inline void multiply(const uint32_t* rows, size_t rowStride, size_t count, const uint32_t* panel, size_t panelStride, size_t firstStep,
+                     size_t columns, size_t words, float* out, size_t stride, float scale, bool add) {
+  Product p{};
+  p.rows = rows;
+  p.rowStride = rowStride;
+  p.rowCount = count;
+  p.panels = panel;
+  p.panelStride = panelStride;
+  p.firstStep = firstStep;
+  p.columns = columns;
+  p.steps = words;
+  p.out = out;
+  p.outStride = stride;
+  p.epilogue.scale = scale;
+  if (add) p.epilogue.add = out;
+  productOf<K>(p);
+}
+
+/** out[t * stride + d] = from[d * width + t] * factors[t]. */
+inline void writeTransposed(const float* from, size_t width, size_t head, size_t queries, const float* factors, float* out, size_t stride) {
+  for (size_t d = 0; d < head; d += W)
+    for (size_t t = 0; t < queries; t += W) {
+      I square[W];
+      F factor = load(factors + t);
+      for (size_t i = 0; i < W; i++) square[i] = d + i < head ? asInt(load(from + (d + i) * width + t) * factor) : seti(0);
+      transpose(square);
+      int lanes = head - d < W ? static_cast<int>(head - d) : W;
+      for (size_t i = 0; i < W && t + i < queries; i++) put(out + (t + i) * stride + d, asFloat(square[i]), lanes);
+    }
+}
+
+template <Kind K>
+void attentionForward(const Attention& a, size_t sequence, size_t kvHead, size_t query0, size_t queries, void* scratch) {
+  Arena arena{static_cast<char*>(scratch)};
+  const size_t head = a.headSize, group = a.heads / a.kvHeads;
+  const size_t end = query0 + queries;
+  const size_t begin = a.window && query0 + 1 > a.window ? (query0 + 1 - a.window) / 16 * 16 : 0;
+  const size_t headWords = wordsOf(a, head), keyWords = wordsOf(a, end - begin) + 16;
+  const Rounder plain;
+
+  const size_t kvStride = a.kvHeads * head, qStride = a.heads * head;
+  const float* k = a.k + sequence * a.length * kvStride + kvHead * head;
+  const float* v = a.v + sequence * a.length * kvStride + kvHead * head;
+  uint32_t* keys = arena.take<uint32_t>(roundUp(end - begin, 16) * headWords);
+  packRows<K>(Source{k, false, kvStride, end, head}, begin, end - begin, plain, keys, headWords);
+  uint32_t* values = arena.take<uint32_t>(roundUp(head, 16) * keyWords);
+  packColumns<K>(Source{v, false, kvStride, end, head}, begin, end - begin, 0, head, plain, values, keyWords);
+
+  uint32_t* qAcross = arena.take<uint32_t>(QUERIES * headWords);
+  uint32_t* panel = arena.take<uint32_t>(QUERIES * wordsOf(a, KEYS));
+  float* scores = arena.take<float>(KEYS * QUERIES);
+  float* out = arena.take<float>(roundUp(head, W) * QUERIES);
+  float* tops = arena.take<float>(QUERIES);
+  float* sums = arena.take<float>(QUERIES);
+  float* shrink = arena.take<float>(QUERIES);
+  for (size_t h = kvHead * group; h < (kvHead + 1) * group; h++)
+    for (size_t block = query0; block < end; block += QUERIES) {
+      const size_t count = end - block < QUERIES ? end - block : QUERIES;
+      const size_t width = roundUp(count, 16);
+      const Source q{a.q + sequence * a.length * qStride + h * head, false, qStride, a.length, head};
+      packPanelAcross<K>(q, block, count, plain, qAcross, headWords, nullptr);
+      for (size_t i = 0; i < QUERIES; i++) {
+        tops[i] = LOWEST;
+        sums[i] = 0;
+      }
+      std::memset(out, 0, head * width * 4);
+      const size_t from = a.window && block + 1 > a.window ? (block + 1 - a.window) / 16 * 16 : 0;
+      for (size_t key0 = from > begin ? from : begin; key0 < block + count; key0 += KEYS) {
+        Strip strip{a, block, count, key0, block + count - key0 < KEYS ? block + count - key0 : KEYS, a.slopes ? static_cast<float>(a.slopes[h]) : 0};
+        multiply<K>(keys + (key0 - begin) * headWords, headWords, strip.keys, qAcross, 0, 0, width, headWords, scores, width, a.scale, false);
+        softmaxStrip(strip, scores, tops, sums, shrink);
+        const size_t words = wordsOf(a, strip.keys);
+        packPanelsDown<K>(Source{scores, false, width, strip.keys, width}, 0, strip.keys, plain, panel, 0, 0, words);
+        for (size_t d = 0; d < head; d++)
+          for (size_t at = 0; at < width; at += W) store(out + d * width + at, load(out + d * width + at) * load(shrink + at));
+        multiply<K>(values + (key0 - begin) / (K == BF16 ? Words<BF16>::PER : 1), keyWords, head, panel, 0, 0, width, words, out, width, 1, true);
+      }
+      for (size_t i = 0; i < count; i++)
+        a.logSums[(sequence * a.heads + h) * a.length + block + i] = tops[i] + static_cast<float>(__builtin_log(static_cast<double>(sums[i])));
+      for (size_t at = 0; at < width; at += W) store(sums + at, set(1.0f) / load(sums + at));
+      writeTransposed(out, width, head, count, sums, a.out + (sequence * a.length + block) * qStride + h * head, qStride);
+    }
+}
+
+/** Scores become softmax weights, dp becomes the gradient of the scores. */
+inline void gradientStrip(const Strip& s, float* scores, float* dp, const float* logSums, const float* deltas) {
+  const size_t width = roundUp(s.queries, 16);
+  const bool plain = s.a.softcap == 0 && !s.a.slopes;
+  for (size_t k = 0; k < s.keys; k++) {
+    const bool all = s.seenByAll(s.key0 + k);
+    for (size_t at = 0; at < width; at += W) {
+      float* p = scores + k * width + at;
+      float* d = dp + k * width + at;
+      F x = load(p);
+      F slope = set(1.0f);
+      if (!plain) {
+        if (s.a.softcap > 0) {
+          F t = tanh(x * set(1 / s.a.softcap));
+          slope = set(1.0f) - t * t;
+        }
+        x = s.biased(x, s.key0 + k, at);
+      }
+      if (!all) x = s.masked(x, s.key0 + k, at);
+      F weight = exp(x - load(logSums + at));
+      F ds = weight * (load(d) - load(deltas + at));
+      if (s.a.softcap > 0) ds = ds * slope;
+      store(p, weight);
+      store(d, ds);
+    }
+  }
+}
+
+template <Kind K>
+void attentionGradient(const Attention& a, size_t sequence, size_t kvHead, void* scratch) {
+  constexpr size_t PER = K == BF16 ? Words<BF16>::PER : 1;
+  Arena arena{static_cast<char*>(scratch)};
+  const size_t head = a.headSize, group = a.heads / a.kvHeads, length = a.length;
+  const size_t headWords = wordsOf(a, head), keyWords = wordsOf(a, length) + 16, queryWords = wordsOf(a, QUERIES);
+  const size_t kvStride = a.kvHeads * head, qStride = a.heads * head;
+  const size_t kvAt = sequence * length * kvStride + kvHead * head;
+  const Rounder plain;
+  const Source k{a.k + kvAt, false, kvStride, length, head}, v{a.v + kvAt, false, kvStride, length, head};
+  uint32_t* keys = arena.take<uint32_t>(roundUp(length, 16) * headWords);
+  uint32_t* values = arena.take<uint32_t>(roundUp(length, 16) * headWords);
+  uint32_t* keyColumns = arena.take<uint32_t>(roundUp(head, 16) * keyWords);
+  packRows<K>(k, 0, length, plain, keys, headWords);
+  packRows<K>(v, 0, length, plain, values, headWords);
+  packColumns<K>(k, 0, length, 0, head, plain, keyColumns, keyWords);
+  const size_t headPanels = roundUp(head, PANEL);
+  uint32_t* qAcross = arena.take<uint32_t>(QUERIES * headWords);
+  uint32_t* dAcross = arena.take<uint32_t>(QUERIES * headWords);
+  uint32_t* qDown = arena.take<uint32_t>(headPanels * queryWords);
+  uint32_t* dDown = arena.take<uint32_t>(headPanels * queryWords);
+  uint32_t* rows = arena.take<uint32_t>(KEYS * queryWords);
+  uint32_t* panel = arena.take<uint32_t>(QUERIES * wordsOf(a, KEYS));
+  float* scores = arena.take<float>(KEYS * QUERIES);
+  float* dp = arena.take<float>(KEYS * QUERIES);
+  float* dq = arena.take<float>(roundUp(head, W) * QUERIES);
+  float* logSums = arena.take<float>(QUERIES);
+  float* deltas = arena.take<float>(QUERIES);
+  float* factors = arena.take<float>(QUERIES);
+  for (size_t i = 0; i < QUERIES; i++) factors[i] = a.scale;
+
+  for (size_t t = 0; t < length; t++) {
+    std::memset(a.dk + kvAt + t * kvStride, 0, head * 4);
+    std::memset(a.dv + kvAt + t * kvStride, 0, head * 4);
+  }
+  for (size_t h = kvHead * group; h < (kvHead + 1) * group; h++)
+    for (size_t block = 0; block < length; block += QUERIES) {
+      const size_t count = length - block < QUERIES ? length - block : QUERIES;
+      const size_t width = roundUp(count, 16);
+      const size_t at = sequence * length * qStride + h * head;
+      const Source q{a.q + at, false, qStride, length, head}, dOut{a.dOut + at, false, qStride, length, head};
+      for (size_t i = 0; i < QUERIES; i++) {
+        logSums[i] = i < count ? a.logSums[(sequence * a.heads + h) * length + block + i] : 0;
+        deltas[i] = 0;
+        if (i >= count) continue;
+        const float* o = a.out + at + (block + i) * qStride;
+        const float* d = a.dOut + at + (block + i) * qStride;
+        F sums = set(0.0f);
+        each(head, [&](size_t j, int lanes) { sums = fma(get(o + j, lanes), get(d + j, lanes), sums); });
+        deltas[i] = sum(sums);
+      }
+      packPanelAcross<K>(q, block, count, plain, qAcross, headWords, nullptr);
+      packPanelAcross<K>(dOut, block, count, plain, dAcross, headWords, nullptr);
+      packPanelsDown<K>(q, block, count, plain, qDown, PANEL * queryWords, 0, queryWords);
+      packPanelsDown<K>(dOut, block, count, plain, dDown, PANEL * queryWords, 0, queryWords);
+      std::memset(dq, 0, head * width * 4);
+      const size_t from = a.window && block + 1 > a.window ? (block + 1 - a.window) / 16 * 16 : 0;
+      for (size_t key0 = from; key0 < block + count; key0 += KEYS) {
+        Strip strip{a, block, count, key0, block + count - key0 < KEYS ? block + count - key0 : KEYS, a.slopes ? static_cast<float>(a.slopes[h]) : 0};
+        multiply<K>(keys + key0 * headWords, headWords, strip.keys, qAcross, 0, 0, width, headWords, scores, width, a.scale, false);
+        multiply<K>(values + key0 * headWords, headWords, strip.keys, dAcross, 0, 0, width, headWords, dp, width, 1, false);
+        gradientStrip(strip, scores, dp, logSums, deltas);
+        const Source weights{scores, false, width, strip.keys, width}, dScores{dp, false, width, strip.keys, width};
+        packRows<K>(weights, 0, strip.keys, plain, rows, queryWords);
+        multiply<K>(rows, queryWords, strip.keys, dDown, PANEL * queryWords, 0, head, queryWords, a.dv + kvAt + key0 * kvStride, kvStride, 1, true);
+        packRows<K>(dScores, 0, strip.keys, plain, rows, queryWords);
+        multiply<K>(rows, queryWords, strip.keys, qDown, PANEL * queryWords, 0, head, queryWords, a.dk + kvAt + key0 * kvStride, kvStride, a.scale, true);
+        const size_t words = wordsOf(a, strip.keys);
+        packPanelsDown<K>(dScores, 0, strip.keys, plain, panel, 0, 0, words);
+        multiply<K>(keyColumns + key0 / PER, keyWords, head, panel, 0, 0, width, words, dq, width, 1, true);
+      }
+      writeTransposed(dq, width, head, count, factors, a.dq + at + block * qStride, qStride);
+    }
+}
+
+void attention(const Attention& a, size_t sequence, size_t kvHead, size_t query0, size_t queries, void* scratch) {
+  (a.kind == BF16 ? attentionForward<BF16> : attentionForward<F32>)(a, sequence, kvHead, query0, queries, scratch);
+}
+void attentionBackward(const Attention& a, size_t sequence, size_t kvHead, void* scratch) {
+  (a.kind == BF16 ? attentionGradient<BF16> : attentionGradient<F32>)(a, sequence, kvHead, scratch);
+}
+
+}  // namespace
+}  // namespace bitlaw::PATH
