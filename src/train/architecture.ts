@@ -7,7 +7,6 @@ import type { ModelSection } from './config.ts'
 interface FamilyHabits {
   norm: 'rms' | 'layer'
   eps: number
-  normPlacement?: ModelConfig['normPlacement']
   residual?: ModelConfig['residual']
   embeddingNorm?: boolean
   position: (context: number, theta: number) => Position
@@ -31,13 +30,11 @@ const LLAMA: FamilyHabits = {
   norm: 'rms', eps: 1e-5, position: rope(), gated: true, activation: 'silu', bias: NO_BIAS, tied: false,
 } // biome-ignore format: one line a family
 
-/** Families that can be trained from nothing. */
+/** Families that can be trained from nothing: those whose checkpoints can be written. */
 export const FAMILIES: Readonly<Record<string, FamilyHabits>> = {
   llama: LLAMA,
   mistral: LLAMA,
-  qwen2: { ...LLAMA, eps: 1e-6, bias: { qkv: true, output: false, mlp: false } },
   qwen3: { ...LLAMA, eps: 1e-6, qkNorm: 'head' },
-  olmo2: { ...LLAMA, eps: 1e-6, qkNorm: 'whole', normPlacement: 'inside' },
   gpt2: {
     norm: 'layer',
     eps: 1e-5,
@@ -100,7 +97,7 @@ export function modelConfig(model: ModelSection, vocab: number): ModelConfig {
     hidden: model.hidden ?? usualHidden(width, gated),
     context,
     norm: { kind: norm, eps: model.eps ?? habits.eps, gain: true, bias: norm === 'layer', gainOffset: 0 },
-    normPlacement: habits.normPlacement ?? 'pre',
+    normPlacement: 'pre',
     residual: model.residual ?? habits.residual ?? 'sequential',
     finalNorm: true,
     embeddingNorm: habits.embeddingNorm ?? false,
