@@ -1,4 +1,5 @@
 // What a k-bit number is: formats as records, their spelling, their codes, their error and their size. Runs in a browser.
+export { bitsPerParameter, codeBits, totalBits } from './bits.ts'
 export { type Codebook, codebook, compileCodebook, nearestCode, TIE } from './codebook.ts'
 export {
   decodeElement,
@@ -16,6 +17,8 @@ export { decode, encode, fakeQuantize } from './encode.ts'
 export { didYouMean, nearest, RequestError } from './error.ts'
 export * from './format.ts'
 export { hadamardBlock, hadamardSigns, rotateRows } from './hadamard.ts'
+export { levelCount, levels } from './levels.ts'
+export { bestClip, CAPACITY, gaussianMse, trainingCapacity } from './mse.ts'
 export { type Layout, layoutOf } from './layout.ts'
 export { randomBits, randomUniform } from './random.ts'
 export { roundScale, roundScales } from './scale.ts'
