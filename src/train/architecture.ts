@@ -33,7 +33,6 @@ const LLAMA: FamilyHabits = {
 /** Families that can be trained from nothing: those whose checkpoints can be written. */
 export const FAMILIES: Readonly<Record<string, FamilyHabits>> = {
   llama: LLAMA,
-  mistral: LLAMA,
   qwen3: { ...LLAMA, eps: 1e-6, qkNorm: 'head' },
   gpt2: {
     norm: 'layer',
