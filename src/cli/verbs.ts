@@ -27,6 +27,13 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./train.ts'),
   },
   {
+    name: 'generate',
+    usage: '<model>',
+    summary: 'a few words, to see that a model is alive',
+    example: 'bitlaw generate runs/w4a8/step-0002441 --prompt "It was the best of times" --tokens 64',
+    load: () => import('./generate.ts'),
+  },
+  {
     name: 'evaluate',
     usage: '<model...>',
     summary: 'loss, perplexity, bits per byte, divergence from a reference, zero-shot tasks',
