@@ -7,6 +7,8 @@ import { openSafetensors } from '../checkpoint/safetensors.ts'
 import type { TensorFile } from '../checkpoint/tensors.ts'
 import type { Floats } from '../tensor/kernels.ts'
 import { createReference } from '../tensor/reference.ts'
+import { createOptimizer } from '../train/optimizer.ts'
+import { rateShare } from '../train/schedule.ts'
 import type { Precision } from './config.ts'
 import { type TensorPlace, tensorPlaces } from './families/family.ts'
 import { findFamily } from './families/index.ts'
@@ -23,14 +25,23 @@ interface Case {
   name: string
   precision: Partial<Precision>
   shape: { width: number; layers: number; heads: number; hidden: number; vocab: number; context: number; batch: number }
-  optimizer: { betas: [number, number]; eps: number; weight_decay: number; clip: number; steps: number }
+  optimizer: {
+    betas: [number, number]
+    eps: number
+    weight_decay: number
+    clip: number
+    steps: number
+    lr: number
+    warmup: number
+    total: number
+    min_lr: number
+  }
   float64: {
     norm_eps: number
     loss: number
     train_loss: number[]
     loss_after: Record<string, number>
     grad_norm: number[]
-    clip_factor: number[]
     lr: number[]
   }
 }
@@ -145,32 +156,21 @@ describe.skipIf(folder === undefined)('golden training cases', () => {
     const { batch, context } = shape
     const step = createTrainingStep(model, kernels, { precision: full, batch, length: context, compute: 'float' })
     const steps = batches(numbers(initial(), 'ids'), batch, context)
-    const moments = step.parameters.map(({ weight }) => [
-      kernels.allocate(weight.length),
-      kernels.allocate(weight.length),
-    ])
+    const { betas, eps, weight_decay: weightDecay, clip, lr, warmup, total, min_lr } = optimizer
+    const adamw = createOptimizer(step.parameters, kernels, { betas, eps, weightDecay, clip })
+    const schedule = { kind: 'cosine', warmup: warmup / total, final: min_lr / lr } as const
     const close = (value: number, to: number) => expect(Math.abs(value / to - 1)).toBeLessThan(1e-9)
     close(step.loss(steps[0].inputs, steps[0].targets), float64.loss)
     for (let t = 1; t <= optimizer.steps; t++) {
       const { inputs, targets } = steps[t - 1]
       step.clear()
       close(step.gradients(inputs, targets), float64.train_loss[t - 1])
-      const norm = Math.sqrt(step.parameters.reduce((total, { gradient }) => total + kernels.sumSquares(gradient), 0))
+      const norm = adamw.gradientNorm()
       close(norm, float64.grad_norm[t - 1])
-      const gradientScale = Math.min(1, optimizer.clip / (norm + 1e-6))
-      close(gradientScale, float64.clip_factor[t - 1])
       if (t === 1) compareStep(step, stored, 'grad', 'gradient')
-      step.parameters.forEach(({ weight, gradient, decay }, i) => {
-        kernels.adamw(weight, gradient, moments[i][0], moments[i][1], {
-          rate: float64.lr[t - 1],
-          beta1: optimizer.betas[0],
-          beta2: optimizer.betas[1],
-          eps: optimizer.eps,
-          weightDecay: decay ? optimizer.weight_decay : 0,
-          step: t,
-          gradientScale,
-        })
-      })
+      const rate = lr * rateShare(schedule, t, total)
+      close(rate, float64.lr[t - 1])
+      adamw.step(rate, norm)
       if (stored.has(`after${t}.${goldenName(step.parameters[0].name)}`))
         compareStep(step, stored, `after${t}`, 'weight')
       if (`${t}` in float64.loss_after) close(step.loss(steps[0].inputs, steps[0].targets), float64.loss_after[t])
