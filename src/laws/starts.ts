@@ -1,10 +1,10 @@
 // Where descents begin. Exponents, factors and outer powers are drawn at random; the prefactors and E that suit them
 // best are then solved for (variable projection), so that a start is already a fair fit. All starts take a few steps,
 // the better ones more, the best run to convergence.
-import { coefficientsAt, jetsAt, type Objective, slotsAt } from './core.ts'
+import { coefficientsAt, jetsAt, slotsAt } from './core.ts'
 import { cholesky, solveCholesky } from './linear.ts'
 import { type Minimum, minimise } from './minimise.ts'
-import { type Problem, thetaAt } from './problem.ts'
+import { phiAt, type Problem, thetaAt } from './problem.ts'
 import { createRandom } from './random.ts'
 
 /** Non-negative least squares by dropping the most negative unknown; `normal` is (m, m) and `right` (m). */
@@ -129,19 +129,21 @@ export interface Search {
 export interface SearchOptions {
   starts?: number
   seed?: number
-  /** Further starts, tried to the end. */
+  /** Further starts, tried to the end: free coordinates. */
   from?: readonly Float64Array[]
+  /** The same, all parameters on the fitter's scale. */
+  fromTheta?: readonly Float64Array[]
 }
 
 /** Minimises from many starts by successive halving. */
-export function search(problem: Problem, { starts = 200, seed = 0, from = [] }: SearchOptions = {}): Search {
+export function search(problem: Problem, { starts = 200, seed = 0, from = [], fromTheta = [] }: SearchOptions = {}): Search {
   const random = createRandom(seed)
   const drawn: Float64Array[] = []
   for (let i = 0; i < starts; i++) {
     const phi = drawStart(problem, random)
     if (phi) drawn.push(phi)
   }
-  return halve(problem, drawn, from)
+  return halve(problem, drawn, [...from, ...fromTheta.map(theta => phiAt(problem, theta))])
 }
 
 /** Gives every start a few steps, the better quarter more, and the best twelfth (at least 8) all they need. */
@@ -164,6 +166,3 @@ export function halve(problem: Problem, starts: readonly Float64Array[], from: r
   const agreed = finished.filter(m => m.value <= best.value * (1 + 1e-6)).length
   return { best, starts: starts.length + from.length, finished: finished.length, agreed, evaluations }
 }
-
-/** Sum of squared log residuals or Huber losses: what a fit minimises by default. */
-export const HUBER: Objective = { kind: 'huber', delta: 1e-3 }

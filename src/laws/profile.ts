@@ -1,0 +1,69 @@
+// Profile likelihood: a parameter is moved away from its best value, all others are fitted again, and the range is
+// where the objective has risen by no more than a tolerance.
+import type { Bound, Objective } from './core.ts'
+import { minimise } from './minimise.ts'
+import { type Constraints, createProblem, naturalAt, phiAt, type Problem, thetaAt } from './problem.ts'
+
+/** Range of one parameter (natural units), whether an end is a bound, and all parameters at both ends. */
+export interface Profile {
+  low: number
+  high: number
+  atLow: Float64Array
+  atHigh: Float64Array
+}
+
+/** How much the objective may rise: 1%, but at least 1e-6 (Huber) or 1.5e-5 (squares), about 0.002 nats of repeatability. */
+export function toleranceOf(objective: Objective, best: number): number {
+  return Math.max(0.01 * best, objective.kind === 'huber' ? 1e-6 : 1.5e-5)
+}
+
+/** The profile of a free parameter `name` around the best theta. */
+export function profile(
+  bound: Bound,
+  objective: Objective,
+  constraints: Constraints,
+  name: string,
+  best: Float64Array,
+  bestValue: number,
+  tolerance: number,
+): Profile {
+  const index = bound.parameters.findIndex(p => p.name === name)
+  const { transform, bounds } = bound.parameters[index]
+  const [least, most] = (constraints.bounds?.[name] ?? bounds).map(v => (transform === 'log' ? Math.log(v) : v))
+  const natural = (theta: number) => (transform === 'log' ? Math.exp(theta) : theta)
+  const held = (theta: number): Problem =>
+    createProblem(bound, objective, { ...constraints, fix: { ...constraints.fix, [name]: natural(theta) } })
+  const limit = bestValue + tolerance
+  const side = (direction: 1 | -1): Float64Array => {
+    const end = direction > 0 ? most : least
+    let inside = best
+    let at = best[index]
+    let step = Math.max(Math.abs(at) * 0.02, 0.005)
+    let outsideAt = Number.NaN
+    for (let tries = 0; tries < 60; tries++) {
+      if ((end - at) * direction <= 1e-12 * Math.max(1, Math.abs(end))) return inside
+      const known = Number.isFinite(outsideAt)
+      let next = known ? (at + outsideAt) / 2 : at + direction * step
+      if ((next - end) * direction > 0) next = end
+      if (known && Math.abs(next - at) < 1e-5 * Math.max(Math.abs(at), 1e-4)) return inside
+      const problem = held(next)
+      const start = inside.slice()
+      start[index] = next
+      const found = minimise(problem, phiAt(problem, start), { maxEvaluations: 200 })
+      if (found.value <= limit) {
+        inside = thetaAt(problem, found.phi)
+        at = next
+        step *= 2
+      } else outsideAt = next
+    }
+    return inside
+  }
+  const atLow = side(-1)
+  const atHigh = side(1)
+  return {
+    low: naturalAt(bound.parameters, atLow)[name],
+    high: naturalAt(bound.parameters, atHigh)[name],
+    atLow,
+    atHigh,
+  }
+}
