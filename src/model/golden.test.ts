@@ -217,4 +217,15 @@ describe.skipIf(folder === undefined)('golden training cases', () => {
       }
     },
   )
+
+  test.each(cases())('$name: bf16 computing is within 5e-3 of the first loss', ({ precision, shape, float64 }) => {
+    const full: Precision = { weights: null, activations: null, kv: null, gradients: null, ...precision }
+    const { batch, context: length } = shape
+    const model = loadDecoder(shape, float64.norm_eps)
+    const step = createTrainingStep(model, kernels, { precision: full, batch, length, compute: 'bf16' })
+    const [{ inputs, targets }] = batches(numbers(initial(), 'ids'), batch, length)
+    const loss = step.loss(inputs, targets)
+    expect(Math.abs(loss / float64.loss - 1)).toBeLessThan(5e-3)
+    expect(loss).not.toBe(float64.loss)
+  })
 })

@@ -62,17 +62,24 @@ export function createInference(model: Model, kernels: Kernels, options: Inferen
     for (let layer = 0; layer < config.layers; layer++) block(layer, x, batch, length)
     return x
   }
+  const gather = (x: Floats, rows: Int32Array) => {
+    const chosen = kernels.allocate(rows.length * width)
+    for (let i = 0; i < rows.length; i++) chosen.set(x.subarray(rows[i] * width, (rows[i] + 1) * width), i * width)
+    return chosen
+  }
   const finishLosses = (x: Floats, targets: Int32Array) => {
     checkTargets(config, x.length / width, targets)
     const losses = kernels.allocate(targets.length)
-    createHead(scopeOf(targets.length, 1)).losses(x, targets, losses)
+    // the head is the costliest matrix of a small model: only rows that are scored go through it
+    const scored = rowsScored(targets)
+    const found = kernels.allocate(scored.length)
+    createHead(scopeOf(scored.length, 1)).losses(gather(x, scored), targets.filter(isScored), found)
+    for (let i = 0; i < scored.length; i++) losses[scored[i]] = found[i]
     return losses
   }
   const finishLogits = (x: Floats, rows: Int32Array) => {
-    const chosen = kernels.allocate(rows.length * width)
-    for (let i = 0; i < rows.length; i++) chosen.set(x.subarray(rows[i] * width, (rows[i] + 1) * width), i * width)
     const logits = kernels.allocate(rows.length * config.vocab)
-    createHead(scopeOf(rows.length, 1)).logits(chosen, logits)
+    createHead(scopeOf(rows.length, 1)).logits(gather(x, rows), logits)
     return logits
   }
   return {
@@ -93,4 +100,14 @@ export function createInference(model: Model, kernels: Kernels, options: Inferen
 function isRowWise(format: Format | null): boolean {
   if (format === null || format.kind === 'plain') return true
   return format.kind === 'scaled' && (format.shares === 'channel' || format.shares === 'token')
+}
+
+const isScored = (target: number) => target >= 0
+
+/** Numbers of the rows whose target is not -1. */
+function rowsScored(targets: Int32Array): Int32Array {
+  const rows = new Int32Array(targets.length)
+  let count = 0
+  for (let i = 0; i < targets.length; i++) if (isScored(targets[i])) rows[count++] = i
+  return rows.subarray(0, count)
 }

@@ -1,0 +1,70 @@
+// Whole training steps on the native kernels against the reference in float32: every arrangement, and the same bits from
+// one thread and two. Kernel by kernel they are compared in tensor/.
+import { describe, expect, test } from 'vitest'
+import type { Floats, Kernels } from '../tensor/kernels.ts'
+import { createNative } from '../tensor/native.ts'
+import { createReference } from '../tensor/reference.ts'
+import type { ModelConfig, Precision } from './config.ts'
+import { ARRANGEMENTS, llamaConfig, randomModel, SMALL } from './testing.ts'
+import { createTrainingStep, type TrainingOptions } from './training.ts'
+
+const native = createNative({ threads: 2 })
+if (native === undefined) console.log('skipped: the native kernels were not built')
+const reference = createReference()
+
+const [batch, length] = [2, 9]
+const inputs = Int32Array.from({ length: batch * length }, (_, i) => (i * 7 + 3) % SMALL.vocab)
+const targets = Int32Array.from({ length: batch * length }, (_, i) => (i === 4 ? -1 : (i * 11 + 1) % SMALL.vocab))
+
+function run(config: ModelConfig, kernels: Kernels, options: Partial<TrainingOptions>) {
+  const step = createTrainingStep(randomModel(config, 5, Float32Array), kernels, { batch, length, ...options })
+  const loss = step.loss(inputs, targets)
+  expect(step.gradients(inputs, targets)).toBe(loss)
+  return { loss, gradients: step.parameters.map(({ name, gradient }) => ({ name, gradient })) }
+}
+
+/** |a - b| over |b|, both as vectors. */
+function distance(a: Floats, b: Floats): number {
+  let [difference, size] = [0, 0]
+  for (let i = 0; i < b.length; i++) {
+    difference += (a[i] - b[i]) ** 2
+    size += b[i] ** 2
+  }
+  return Math.sqrt(difference / Math.max(size, 1e-8))
+}
+
+function compare(config: ModelConfig, options: Partial<TrainingOptions>, tolerance: number): void {
+  const a = run(config, native!, options)
+  const b = run(config, reference, options)
+  expect(Math.abs(a.loss / b.loss - 1)).toBeLessThan(tolerance)
+  a.gradients.forEach(({ name, gradient }, i) => {
+    expect(distance(gradient, b.gradients[i].gradient), name).toBeLessThan(tolerance)
+  })
+}
+
+const W4: Precision = { weights: 'int4@channel/exact', activations: null, kv: null, gradients: null }
+const W4A8KV8: Precision = { ...W4, activations: 'int8@tensor/exact', kv: 'int8@tensor/exact' }
+
+describe.skipIf(native === undefined)('native training steps', () => {
+  const arrangements = Object.entries(ARRANGEMENTS).map(([name, option]) => ({ name, config: { ...SMALL, ...option } }))
+
+  test.each(arrangements)('$name: float computing within 2e-5', ({ config }) => {
+    compare(config, { compute: 'float' }, 2e-5)
+  })
+
+  test.each(arrangements)('$name: bf16 computing within 2%, quantized weights too', ({ config }) => {
+    compare(config, { compute: 'bf16' }, 0.02)
+    compare(config, { compute: 'bf16', precision: W4 }, 0.02)
+  })
+
+  test('W4A8KV8 in bf16: within 5%, as a code of the activations may fall the other way', () => {
+    compare(SMALL, { compute: 'bf16', precision: W4A8KV8 }, 0.05)
+  })
+
+  test('one thread and two: the same bits', () => {
+    const config = llamaConfig({ vocab: 23, width: 64, layers: 2, heads: 4, hidden: 96, context: 16 })
+    const one = createNative({ threads: 1 })!
+    for (const precision of [null, W4A8KV8])
+      expect(run(config, one, { precision })).toEqual(run(config, native!, { precision }))
+  })
+})
