@@ -130,18 +130,16 @@ inline void codesOfUniformBook(const BlockFormat& format, const float* x, size_t
     for (size_t i = 0; i < n; i++) codes[i] = static_cast<uint8_t>(exactCode(format, static_cast<double>(x[i]) / scale));
     return;
   }
-  const int top = 2 * format.steps;
   for (size_t at = 0; at < n; at += CHUNK) {
     size_t count = n - at < CHUNK ? n - at : CHUNK;
     int32_t doubt = 0;
     for (size_t i = 0; i < count; i++) {
       float v = x[at + i] * factor;
+      v = v > steps ? steps : v < -steps ? -steps : v;  // a scale that saturated is far below its values
       float r = __builtin_rintf(v);
       float off = v - r;
       doubt |= (off < 0 ? -off : off) > limit;
-      int32_t code = static_cast<int32_t>(r) + format.steps;
-      code = code < 0 ? 0 : code > top ? top : code;
-      codes[at + i] = static_cast<uint8_t>(code);
+      codes[at + i] = static_cast<uint8_t>(static_cast<int32_t>(r) + format.steps);
     }
     if (!doubt) continue;
     for (size_t i = at; i < at + count; i++) {

@@ -5,7 +5,7 @@ import { decode, type Encoded, type EncodeOptions, encode, type Format, parseFor
 import { layoutOf } from '../formats/layout.ts'
 import { roundScales } from '../formats/scale.ts'
 import { isStepped, largestStep } from '../formats/scaled.ts'
-import { type Addon, createEngine } from './native.ts'
+import { openAddon } from './addon.ts'
 
 /** Arrays that an encoding may write into, instead of new ones. */
 export interface EncodedArrays {
@@ -53,9 +53,10 @@ function bookOf(format: ScaledFormat, levels: Float64Array | undefined): Codeboo
 
 /** Native quantizers, or undefined where they are not built. */
 export function createNativeQuantizers({ threads, isa }: { threads: number; isa?: string }): Quantizers | undefined {
-  const made = createEngine({ threads, isa })
-  if (!made) return undefined
-  const { addon, engine } = made as { addon: Addon; engine: unknown }
+  const opened = openAddon().addon
+  const engine = opened?.create(threads, isa ?? process.env['BITLAW_ISA'] ?? '')
+  if (!opened || engine === undefined) return undefined
+  const addon = opened
 
   function encodeNative(x: Float32Array, shape: readonly number[], format: ScaledFormat, into: EncodedArrays): Encoded {
     const { element } = format
@@ -73,20 +74,20 @@ export function createNativeQuantizers({ threads, isa }: { threads: number; isa?
     const stored = isStepped(format) ? new Int8Array(codes.buffer, codes.byteOffset, codes.length) : codes
     const { scale } = format
     if (scale === 'exact' || scale === 'fp32' || scale === 'fp16' || scale === 'bf16') {
-      addon.encodeBlocks(engine, x, size, scales, zeros ?? null, codes, ...formatArguments(format, run, scale, book))
+      addon.encodeBlocks(engine, size, ...formatArguments(format, run, scale, book), x, scales, zeros ?? null, codes)
       return { ...head, codes: stored, scales, ...tail }
     }
-    addon.encodeBlocks(engine, x, size, scales, null, null, ...formatArguments(format, run, 'unrounded', book))
+    addon.encodeBlocks(engine, size, ...formatArguments(format, run, 'unrounded', book), x, scales, null, null)
     let absmax = 0
     if (scale === 'e4m3') {
       const top = new Float32Array(1)
       const whole: ScaledFormat = { ...format, element: { kind: 'nf', bits: 4, book: 'exact' } }
-      addon.encodeBlocks(engine, x, size, top, null, null, ...formatArguments(whole, Math.max(size, 1), 'unrounded', codebook(whole.element)))
+      addon.encodeBlocks(engine, size, ...formatArguments(whole, size, 'unrounded', codebook(whole.element)), x, top, null, null)
       absmax = top[0]
     }
     const { codes: scaleCodes, ...rounded } = roundScales(scales, scale, absmax)
     scales = rounded.scales instanceof Float32Array ? rounded.scales : Float32Array.from(rounded.scales)
-    addon.encodeBlocks(engine, x, size, scales, zeros ?? null, codes, ...formatArguments(format, run, 'given', book))
+    addon.encodeBlocks(engine, size, ...formatArguments(format, run, 'given', book), x, scales, zeros ?? null, codes)
     return { ...head, codes: stored, ...rounded, ...(scaleCodes && { scaleCodes }), ...tail }
   }
 
@@ -128,7 +129,7 @@ export function createNativeQuantizers({ threads, isa }: { threads: number; isa?
         if (format.kind === 'scaled' && scales instanceof Float32Array && (codes instanceof Uint8Array || codes instanceof Int8Array)) {
           const { length } = layoutOf(shape, format.shares)
           const bytesOfCodes = new Uint8Array(codes.buffer, codes.byteOffset, codes.length)
-          addon.decodeBlocks(engine, bytesOfCodes, size, scales, zeros ?? null, values, ...formatArguments(format, length, 'given', bookOf(format, levels)))
+          addon.decodeBlocks(engine, size, ...formatArguments(format, length, 'given', bookOf(format, levels)), bytesOfCodes, scales, zeros ?? null, values)
           return values
         }
       }
