@@ -1,5 +1,5 @@
 // The three matrix products of a linear layer, on float64 copies of its operands. Sums run in index order, four
-// products of independent sums side by side.
+// to eight independent sums side by side: a processor then multiplies while it waits for additions.
 
 /** out[r, o] (rows of `stride`) = sum over i of a[r, i] w[o, i]. */
 export function products(
@@ -11,9 +11,10 @@ export function products(
   out: Float64Array,
   stride: number,
 ): void {
-  // biome-ignore format: two operands and a result
-  for (let r = 0; r < rows; r++) {
-    const ra = r * inputs
+  let r = 0
+  for (; r + 2 <= rows; r += 2) {
+    const a0 = r * inputs
+    const a1 = a0 + inputs
     let o = 0
     for (; o + 4 <= outputs; o += 4) {
       const w0 = o * inputs
@@ -24,25 +25,48 @@ export function products(
       let s1 = 0
       let s2 = 0
       let s3 = 0
+      let t0 = 0
+      let t1 = 0
+      let t2 = 0
+      let t3 = 0
       for (let i = 0; i < inputs; i++) {
-        const x = a[ra + i]
-        s0 += x * w[w0 + i]
-        s1 += x * w[w1 + i]
-        s2 += x * w[w2 + i]
-        s3 += x * w[w3 + i]
+        const x = a[a0 + i]
+        const y = a[a1 + i]
+        const v0 = w[w0 + i]
+        const v1 = w[w1 + i]
+        const v2 = w[w2 + i]
+        const v3 = w[w3 + i]
+        s0 += x * v0
+        s1 += x * v1
+        s2 += x * v2
+        s3 += x * v3
+        t0 += y * v0
+        t1 += y * v1
+        t2 += y * v2
+        t3 += y * v3
       }
       const at = r * stride + o
       out[at] = s0
       out[at + 1] = s1
       out[at + 2] = s2
       out[at + 3] = s3
+      out[at + stride] = t0
+      out[at + stride + 1] = t1
+      out[at + stride + 2] = t2
+      out[at + stride + 3] = t3
     }
     for (; o < outputs; o++) {
-      let s = 0
-      for (let i = 0; i < inputs; i++) s += a[ra + i] * w[o * inputs + i]
-      out[r * stride + o] = s
+      out[r * stride + o] = dot(a, a0, w, o * inputs, inputs)
+      out[(r + 1) * stride + o] = dot(a, a1, w, o * inputs, inputs)
     }
   }
+  if (r < rows) for (let o = 0; o < outputs; o++) out[r * stride + o] = dot(a, r * inputs, w, o * inputs, inputs)
+}
+
+function dot(a: Float64Array, aAt: number, b: Float64Array, bAt: number, length: number): number {
+  let sum = 0
+  for (let i = 0; i < length; i++) sum += a[aAt + i] * b[bAt + i]
+  return sum
 }
 
 /** acc[r, i] += sum over o of d[r, o] (rows of `stride`) w[o, i]. */
@@ -55,7 +79,6 @@ export function addProducts(
   inputs: number,
   acc: Float64Array,
 ): void {
-  // biome-ignore format: two operands and a result
   for (let r = 0; r < rows; r++) {
     const at = r * inputs
     let o = 0
@@ -87,7 +110,6 @@ export function transposedRow(
   inputs: number,
   acc: Float64Array,
 ): void {
-  // biome-ignore format: two operands and a result
   acc.fill(0, 0, inputs)
   let r = 0
   for (; r + 4 <= rows; r += 4) {
