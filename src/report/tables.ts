@@ -1,0 +1,144 @@
+// The report's tables as HTML, and the same rows as CSV to download.
+import type { ReportData } from './data.ts'
+import { precisionWords } from './data.ts'
+import type { FitDocument } from './fits.ts'
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
+
+/** Text as HTML. */
+export function escape(text: string): string {
+  return text.replace(/[&<>"']/g, char => ENTITIES[char])
+}
+
+/** A cell: text, a number, or nothing. */
+export type Cell = string | number | null
+
+/** A table; `sortable` ones have buttons in the head. */
+export function htmlTable(
+  header: readonly string[],
+  rows: readonly (readonly Cell[])[],
+  { sortable = false, id = '' } = {},
+): string {
+  const cell = (value: Cell) =>
+    typeof value === 'number'
+      ? `<td class="n">${Number.isFinite(value) ? Number(value.toPrecision(5)) : '–'}</td>`
+      : `<td>${escape(value ?? '–')}</td>`
+  const heads = header.map(
+    (name, i) =>
+      `<th scope="col">${sortable ? `<button type="button" data-column="${i}">${escape(name)}</button>` : escape(name)}</th>`,
+  )
+  return `<div class="scroll"><table${id ? ` id="${id}"` : ''}${sortable ? ' class="sortable"' : ''}><thead><tr>${heads.join('')}</tr></thead><tbody>${rows.map(row => `<tr>${row.map(cell).join('')}</tr>`).join('\n')}</tbody></table></div>`
+}
+
+/** CSV (RFC 4180). */
+export function csv(header: readonly string[], rows: readonly (readonly Cell[])[]): string {
+  const field = (value: Cell) =>
+    value === null
+      ? ''
+      : typeof value === 'number'
+        ? String(value)
+        : /[",\n\r]/.test(value)
+          ? `"${value.replaceAll('"', '""')}"`
+          : value
+  return [header, ...rows].map(row => row.map(field).join(',')).join('\n')
+}
+
+export const RUN_COLUMNS = [
+  'N',
+  'D',
+  'precision',
+  'family',
+  'corpus',
+  'schedule',
+  'seed',
+  'loss',
+  'standard error',
+] as const
+
+/** One row a training. */
+export function runRows(data: ReportData): Cell[][] {
+  return data.trainings.map(one => [
+    one.n,
+    one.d,
+    precisionWords(one),
+    one.family,
+    one.corpus,
+    one.schedule,
+    one.seed,
+    one.loss,
+    one.standardError,
+  ])
+}
+
+export const QUANTIZED_COLUMNS = [
+  'N',
+  'D',
+  'trained at',
+  'method',
+  'format',
+  'bits per parameter',
+  'loss',
+  'change',
+  'low',
+  'high',
+  'KL',
+] as const
+
+/** One row a quantization. */
+export function quantizedRows(data: ReportData): Cell[][] {
+  return data.quantized.map(one => [
+    one.training.n,
+    one.training.d,
+    precisionWords(one.training),
+    one.method,
+    one.format,
+    one.bitsPerParameter,
+    one.loss,
+    one.delta,
+    one.interval[0],
+    one.interval[1],
+    one.kl,
+  ])
+}
+
+/** Every fitted law with its intervals, errors and warnings. */
+export function lawsSection(data: ReportData): string {
+  if (data.study.fits.length === 0) return '<p class="missing">No law was fitted.</p>'
+  return data.study.fits
+    .map(row => {
+      const {
+        law,
+        parameters,
+        intervals,
+        rmse,
+        rSquared,
+        rows,
+        warnings = [],
+        unidentified = [],
+        heldOut,
+      } = row.document as FitDocument
+      const values = Object.entries(parameters).map(([name, value]): Cell[] => {
+        const ends = intervals?.[name]
+        return [
+          name,
+          value,
+          ends ? `${Number(ends[0].toPrecision(4))} to ${Number(ends[1].toPrecision(4))}` : 'not known',
+          unidentified.includes(name) ? 'not identified' : '',
+        ]
+      })
+      const figures = [
+        rows === undefined ? '' : `${rows} rows`,
+        rSquared === undefined ? '' : `R² ${rSquared.toFixed(4)}`,
+        rmse === undefined ? '' : `RMSE ${rmse.toFixed(4)} nats`,
+        heldOut ? `held out: RMSE ${heldOut.rmse.toFixed(4)} on ${heldOut.rows} rows` : '',
+      ]
+      return `<section class="law"><h3>${escape(law)}</h3><p>${escape(figures.filter(Boolean).join(', '))}</p>${htmlTable(['parameter', 'value', '95% interval', ''], values)}${warnings.length > 0 ? `<ul>${warnings.map(line => `<li>${escape(line)}</li>`).join('')}</ul>` : ''}</section>`
+    })
+    .join('\n')
+}
