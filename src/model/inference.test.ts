@@ -28,6 +28,15 @@ test('losses are the log-softmax of logits', () => {
     if (targets[row] >= 0) expect(losses[row]).toBeCloseTo(-logits[i * config.vocab + targets[row]], 12)
   })
   expect(losses[4]).toBe(0)
+  expect(
+    inference.losses(
+      inputs,
+      targets.map(() => -1),
+      batch,
+      length,
+    ),
+  ).toEqual(new Float64Array(batch * length))
+  expect(inference.losses(new Int32Array(0), new Int32Array(0), 0, 5)).toEqual(new Float64Array(0))
 })
 
 test('walking layer by layer gives the same bits, and shows every linear its input', () => {

@@ -231,6 +231,79 @@ describe('linear', () => {
     )
   })
 
+  test.each(FORMATS)(
+    'gradients in %s: both backward products take them rounded, the bias the sum of dy itself',
+    spelling => {
+      const format = parseFormat(spelling)
+      const [rows, inputs, outputs] = [4, 3, 64]
+      const x = numbers(rows * inputs, 4)
+      const weight = numbers(outputs * inputs, 5)
+      const dy = numbers(rows * outputs, 6)
+      const dx = kernels.allocate(x.length)
+      const dWeight = kernels.allocate(weight.length)
+      const dBias = kernels.allocate(outputs)
+      kernels.linearBackward(
+        x,
+        rows,
+        inputs,
+        [{ weight, outputs, dy, dWeight, dBias }],
+        dx,
+        false,
+        rounding({ gradients: format }),
+      )
+      const qdy = fakeQuantize(dy, [rows, outputs], format)
+      expectClose(dx, product(qdy, transpose(weight, outputs, inputs), rows, inputs, outputs), 1e-14)
+      expectClose(
+        dWeight,
+        product(transpose(qdy, rows, outputs), transpose(x, rows, inputs), outputs, inputs, rows),
+        1e-14,
+      )
+      expect(dBias[1]).toBeCloseTo(dy[1] + dy[outputs + 1] + dy[2 * outputs + 1] + dy[3 * outputs + 1], 10)
+    },
+  )
+
+  test('quantized gradients in bf16 computing: codes where no scale lies along the reduction, else rounded once', () => {
+    const [rows, inputs, outputs] = [3, 6, 5]
+    const x = numbers(rows * inputs, 7)
+    const weight = numbers(outputs * inputs, 8)
+    const dy = numbers(rows * outputs, 9)
+    const int8 = parseFormat('int8@token/exact')
+    const int4 = parseFormat('int4@channel/exact')
+    const dx = kernels.allocate(x.length)
+    const dWeight = kernels.allocate(weight.length)
+    const run = (weights: typeof int4 | null) =>
+      kernels.linearBackward(
+        x,
+        rows,
+        inputs,
+        [{ weight, outputs, dy, dWeight }],
+        dx,
+        false,
+        rounding({ weights, gradients: int8, compute: 'bf16' }),
+      )
+    const d = encode(dy, [rows, outputs], int8)
+    const w = encode(weight, [outputs, inputs], int4)
+    const values = dy.map((_, i) => d.codes![i] * d.scales![Math.floor(i / outputs)])
+    const xs = x.map(toBf16)
+    // dx sums over outputs: dy's scales are outside, the codes exact
+    run(null)
+    expectClose(dx, product(values, transpose(weight.map(toBf16), outputs, inputs), rows, inputs, outputs), 1e-14)
+    // dWeight sums over rows, along which dy's scales lie
+    const rounded = values.map(toBf16)
+    expectClose(
+      dWeight,
+      product(transpose(rounded, rows, outputs), transpose(xs, rows, inputs), outputs, inputs, rows),
+      1e-14,
+    )
+    run(int4)
+    const scaled = values.map((value, i) => toBf16(value * w.scales![i % outputs]))
+    expectClose(
+      dx,
+      product(scaled, transpose(Float64Array.from(w.codes!), outputs, inputs), rows, inputs, outputs),
+      1e-14,
+    )
+  })
+
   test('clipped: no gradient where the code is outside the range', () => {
     const format = parseFormat('int4@tensor/exact')
     const options = rounding({
