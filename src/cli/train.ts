@@ -87,7 +87,10 @@ async function runTrain(path: string, options: TrainVerbOptions): Promise<void> 
   }
   const out = options.out ?? join('runs', run.name ?? basename(path, extname(path)))
   const controller = new AbortController()
-  const stop = () => controller.abort()
+  const stop = () => {
+    if (controller.signal.aborted) process.exit(130)
+    controller.abort()
+  }
   process.on('SIGINT', stop)
   process.on('SIGTERM', stop)
   let progress: ReturnType<typeof startProgress> | undefined
@@ -112,8 +115,9 @@ async function runTrain(path: string, options: TrainVerbOptions): Promise<void> 
     else printText(describeResult(result))
   } catch (error) {
     progress?.stop()
-    if (!(error instanceof TrainingInterrupted)) throw error
-    process.stderr.write(`bitlaw: ${error.message}\n`)
+    if (!controller.signal.aborted) throw error
+    const message = error instanceof TrainingInterrupted ? error.message : 'training stopped before its first step'
+    process.stderr.write(`bitlaw: ${message}\n`)
     process.exitCode = 130
   } finally {
     process.off('SIGINT', stop)

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { hashOf, temporaryName, tokenizerTraits, writeWhole } from './cache.ts'
+import { hashOf, type TokenizerTraits, temporaryName, tokenizerTraits, writeWhole } from './cache.ts'
 import { type CorpusSource, loadDocuments } from './corpus.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
@@ -72,6 +72,17 @@ export function cutText(text: string, size: number): string[] {
   return pieces
 }
 
+/** Where shards are kept, and what is told while one is made. */
+export interface ShardOptions {
+  cache: string
+  /** tokenizerTraits' answer, where it is known. */
+  traits?: TokenizerTraits
+  /** Called with the bytes of text before a shard is made that the cache has not. */
+  onStart?: ((bytes: number) => void) | undefined
+  /** Stops the work between batches; nothing is kept. */
+  signal?: AbortSignal | undefined
+}
+
 /** Where a shard that the cache holds whole would be read from, or undefined. */
 function readShard(path: string): Shard | undefined {
   if (!existsSync(`${path}.json`) || !existsSync(path)) return undefined
@@ -85,13 +96,14 @@ export async function tokenizeCorpus(
   source: CorpusSource,
   documents: readonly DocumentInfo[],
   tokenizer: Tokenizer,
-  { cache, onProgress = () => {} }: { cache: string; onProgress?: (bytes: number) => void },
+  { cache, traits, onStart, signal }: ShardOptions,
 ): Promise<Shard> {
-  const { key: tokenizerKey, splitsAtWords } = await tokenizerTraits(tokenizer)
+  const { key: tokenizerKey, splitsAtWords } = traits ?? (await tokenizerTraits(tokenizer))
   const key = hashOf('shard 1', tokenizerKey, ...documents.map(document => document.hash))
   const path = join(cache, 'tokens', `${key}.bin`)
   const found = readShard(path)
   if (found !== undefined) return found
+  onStart?.(documents.reduce((sum, document) => sum + document.bytes, 0))
   await mkdir(join(cache, 'tokens'), { recursive: true })
   const bytesPerToken = tokenizer.vocab <= 65536 ? 2 : 4
   const { bos, eos } = tokenizer
@@ -99,11 +111,11 @@ export async function tokenizeCorpus(
   const file = await open(partial, 'w')
   const ends: number[] = []
   let written = 0
-  let bytes = 0
   try {
     let waiting: string[] = []
     let waitingSize = 0
     const encode = async () => {
+      signal?.throwIfAborted()
       const pieces = waiting.map(text => cutText(text, splitsAtWords ? WORD_PIECE : LONG_PIECE))
       const ids = await tokenizer.encodeBatch(pieces.flat())
       let at = 0
@@ -124,8 +136,6 @@ export async function tokenizeCorpus(
         written += out.length
         ends.push(written)
       }
-      for (const text of waiting) bytes += Buffer.byteLength(text)
-      onProgress(bytes)
       waiting = []
       waitingSize = 0
     }

@@ -3,9 +3,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { RequestError } from '../formats/error.ts'
+import { printQuantity } from '../table/quantity.ts'
 import { trainBpe } from '../text/bpe.ts'
 import { byteLevelConfig, bytesTokenizer } from '../text/bytes.ts'
-import { cacheFolder, hashOf, writeWhole } from '../text/cache.ts'
+import { cacheFolder, hashOf, tokenizerTraits, writeWhole } from '../text/cache.ts'
 import { loadDocuments, sourceName } from '../text/corpus.ts'
 import { permutation, randomStream } from '../text/random.ts'
 import { type DocumentInfo, openStream, scanDocuments, type TokenStream, tokenizeCorpus } from '../text/shards.ts'
@@ -22,7 +23,7 @@ export interface TrainingData {
   bytes: { train: number; valid: number }
   /** A short name of the training corpus. */
   corpus: string
-  /** Hash of the documents of both parts and of the vocabulary's request. */
+  /** Hash of the documents of both parts and of the vocabulary. */
   key: string
   /** What the reader of a result should know: documents that were left out of training, a vocabulary that came out smaller. */
   notices: string[]
@@ -64,11 +65,19 @@ async function openBpe(
   return openTokenizer(path)
 }
 
+/** Where the cache is, and who hears of notices and of long work that begins. */
+export interface DataOptions {
+  cache?: string | undefined
+  onNotice?: ((text: string) => void) | undefined
+  /** Stops the preparation with the signal's reason. */
+  signal?: AbortSignal | undefined
+}
+
 /** Splits, tokenizes (or finds both in the cache) and opens the data of a run. */
 export async function openData(
   data: DataConfig,
   seed: number,
-  { cache = cacheFolder(), onNotice = () => {} }: { cache?: string; onNotice?: (text: string) => void } = {},
+  { cache = cacheFolder(), onNotice = () => {}, signal }: DataOptions = {},
 ): Promise<TrainingData> {
   const notices: string[] = []
   const documents = await scanDocuments(data.train)
@@ -101,8 +110,12 @@ export async function openData(
   }
   for (const notice of notices) onNotice(notice)
 
-  const shard = await tokenizeCorpus(data.train, documents, tokenizer, { cache })
-  const heldShard = separate === undefined ? shard : await tokenizeCorpus(separate, heldDocuments, tokenizer, { cache })
+  const onStart = (bytes: number) =>
+    onNotice(`tokenizing ${printQuantity(bytes)}B of text; the tokens are kept in '${cache}'`)
+  const traits = await tokenizerTraits(tokenizer)
+  const options = { cache, traits, onStart, signal }
+  const shard = await tokenizeCorpus(data.train, documents, tokenizer, options)
+  const heldShard = separate === undefined ? shard : await tokenizeCorpus(separate, heldDocuments, tokenizer, options)
   const bytes = (list: readonly DocumentInfo[], numbers: ReadonlySet<number>) =>
     [...numbers].reduce((sum, i) => sum + list[i].bytes, 0)
   const heldInOrder = [...held].sort((a, b) => a - b)
@@ -114,7 +127,7 @@ export async function openData(
     bytes: { train: bytes(documents, chosen), valid: bytes(heldDocuments, held) },
     corpus: sourceName(data.train),
     key: hashOf(
-      JSON.stringify(data.tokenizer),
+      traits.key,
       ...[...chosen].map(i => documents[i].hash),
       'valid',
       ...heldInOrder.map(i => heldDocuments[i].hash),

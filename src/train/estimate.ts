@@ -39,10 +39,7 @@ export async function estimateRun(
     onNotice,
   }: { threads?: number; cache?: string; kernels?: Kernels; onNotice?: (text: string) => void } = {},
 ): Promise<Estimate> {
-  const data = await openData(run.data, run.seed, {
-    ...(cache === undefined ? {} : { cache }),
-    ...(onNotice === undefined ? {} : { onNotice }),
-  })
+  const data = await openData(run.data, run.seed, { cache, onNotice })
   try {
     const plan = planRun(run, data.tokenizer.vocab)
     const { config, precision, sequences, n, nTotal, steps, d } = plan

@@ -65,15 +65,12 @@ export class TrainingInterrupted extends Error {
 
 /** Carries out a run; throws RequestError for a request that is wrong and TrainingInterrupted when stopped by `signal`. Divergence is a result. */
 export async function train(run: RunConfig, options: TrainOptions): Promise<RunResult> {
-  const { resume = false, cache, onNotice } = options
+  const { resume = false, cache, onNotice, signal } = options
   const out = resolve(options.out)
   const done = readResult(out)
   if (!resume && (done !== undefined || listCheckpoints(out).length > 0))
     throw new RequestError(`'${options.out}' holds a run already, expected another --out, or --resume to go on with it`)
-  const data = await openData(run.data, run.seed, {
-    ...(cache === undefined ? {} : { cache }),
-    ...(onNotice === undefined ? {} : { onNotice }),
-  })
+  const data = await openData(run.data, run.seed, { cache, onNotice, signal })
   try {
     const checked = checkRun(run, data, out, resume)
     if (done !== undefined) return done
