@@ -1,15 +1,13 @@
 // Opens a checkpoint as a model: a Hugging Face folder or hub name, a .gguf file, or a llama2.c .bin.
-import { existsSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
-import { openFolder } from '../checkpoint/folder.ts'
 import type { TensorFile } from '../checkpoint/tensors.ts'
-import { formatOfBits, printFormat, RequestError } from '../formats/index.ts'
-import { findTokenizer, openTokenizer, type Tokenizer } from '../text/tokenizer.ts'
+import { formatOfBits, printFormat } from '../formats/index.ts'
+import type { Tokenizer } from '../text/tokenizer.ts'
 import type { ModelConfig, Precision } from './config.ts'
 import { type TensorRule, tensorPlaces } from './families/family.ts'
 import { parseConfig } from './families/index.ts'
 import type { Model } from './model.ts'
 import { readParameters } from './parameters.ts'
+import { asObject, openSource } from './sources.ts'
 
 /** A model from a checkpoint, with what stands beside the weights. */
 export interface LoadedModel extends Model {
@@ -40,17 +38,6 @@ export interface LoadOptions {
   tokenizer?: boolean
 }
 
-/** What a kind of file gives to be read as a model. */
-export interface Source {
-  tensors: TensorFile
-  rawConfig: Record<string, unknown>
-  /** Tensor names where they are not the family's own (GGUF). */
-  rules?: (config: ModelConfig) => readonly TensorRule[]
-  ignored?: readonly RegExp[]
-  folder: string
-  tokenizer: () => Promise<Tokenizer | null>
-}
-
 /** Opens a model by folder, .gguf or .bin file, or hub name `owner/name[@revision]`; throws RequestError where it is not one that Bitlaw computes exactly. */
 export async function loadModel(reference: string, options: LoadOptions = {}): Promise<LoadedModel> {
   const { dtype = 'auto', ignoreConfig = [], tokenizer = true } = options
@@ -78,46 +65,6 @@ export async function loadModel(reference: string, options: LoadOptions = {}): P
     source.tensors.close()
   }
 }
-
-/** Finds out what a reference is, and opens it. */
-async function openSource(reference: string): Promise<Source> {
-  const found = statSync(reference, { throwIfNoEntry: false })
-  if (found?.isDirectory()) return openHuggingfaceFolder(reference)
-  if (found?.isFile())
-    throw new RequestError(`'${reference}' is no model file, expected a folder, .gguf or llama2.c .bin`)
-  throw new RequestError(
-    `no model '${reference}', expected a folder, a .gguf or llama2.c .bin file, or a hub name owner/name[@revision]`,
-  )
-}
-
-/** A folder in the layout of Hugging Face. */
-function openHuggingfaceFolder(folder: string): Source {
-  const path = join(folder, 'config.json')
-  if (!existsSync(path)) throw new RequestError(`no config.json in '${folder}'`)
-  const rawConfig = parseObject(readFileSync(path, 'utf8'), path)
-  return {
-    tensors: openFolder(folder),
-    rawConfig,
-    folder,
-    tokenizer: async () => (findTokenizer(folder) === undefined ? null : openTokenizer(folder)),
-  }
-}
-
-/** A JSON text that must be an object; `path` is what an error calls it. */
-export function parseObject(text: string, path: string): Record<string, unknown> {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    throw new RequestError(`'${path}' is not JSON`)
-  }
-  const object = asObject(value)
-  if (!object) throw new RequestError(`'${path}' is no JSON object`)
-  return object
-}
-
-const asObject = (value: unknown): Record<string, unknown> | null =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null
 
 /**
  * Tied embeddings come as either matrix or both: where only the head is stored it is read as the embedding, an equal copy

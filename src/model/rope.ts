@@ -114,7 +114,7 @@ export function layerRope(
 ): (layer: number) => RopeTables | null {
   const { position, headSize } = config
   if (position.kind !== 'rope') return () => null
-  const dimensions = 2 * Math.floor(Math.floor(headSize * position.fraction) / 2)
+  const dimensions = 2 * Math.floor(Math.floor(headSize * position.fraction + 1e-9) / 2)
   const made = new Map<boolean, RopeTables>()
   return layer => {
     if (position.layers?.[layer] === false || dimensions === 0) return null

@@ -1,0 +1,125 @@
+// What a reference to a model may be, and how each is opened: tensors, a config.json, names of tensors, a tokenizer.
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { openFolder } from '../checkpoint/folder.ts'
+import { type Llama2cSizes, openLlama2c } from '../checkpoint/llama2c.ts'
+import type { TensorFile } from '../checkpoint/tensors.ts'
+import { RequestError } from '../formats/index.ts'
+import { findTokenizer, openTokenizer, type Tokenizer } from '../text/tokenizer.ts'
+import type { ModelConfig } from './config.ts'
+import { one, type TensorRule } from './families/family.ts'
+import { interleavedPairs } from './families/rows.ts'
+
+/** What a kind of file gives to be read as a model. */
+export interface Source {
+  tensors: TensorFile
+  rawConfig: Record<string, unknown>
+  /** Tensor names where they are not the family's own (GGUF). */
+  rules?: (config: ModelConfig) => readonly TensorRule[]
+  ignored?: readonly RegExp[]
+  folder: string
+  tokenizer: () => Promise<Tokenizer | null>
+}
+
+/** Finds out what a reference is, and opens it. */
+export async function openSource(reference: string): Promise<Source> {
+  const found = statSync(reference, { throwIfNoEntry: false })
+  if (found?.isDirectory()) return openHuggingfaceFolder(reference)
+  if (found?.isFile()) {
+    if (reference.endsWith('.bin')) return openLlama2cFile(reference)
+    throw new RequestError(`'${reference}' is no model file, expected a folder, .gguf or llama2.c .bin`)
+  }
+  throw new RequestError(
+    `no model '${reference}', expected a folder, a .gguf or llama2.c .bin file, or a hub name owner/name[@revision]`,
+  )
+}
+
+/** A folder in the layout of Hugging Face. */
+function openHuggingfaceFolder(folder: string): Source {
+  const path = join(folder, 'config.json')
+  if (!existsSync(path)) throw new RequestError(`no config.json in '${folder}'`)
+  const rawConfig = parseObject(readFileSync(path, 'utf8'), path)
+  return {
+    tensors: openFolder(folder),
+    rawConfig,
+    folder,
+    tokenizer: async () => (findTokenizer(folder) === undefined ? null : openTokenizer(folder)),
+  }
+}
+
+/** A JSON text that must be an object; `path` is what an error calls it. */
+export function parseObject(text: string, path: string): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw new RequestError(`'${path}' is not JSON`)
+  }
+  const object = asObject(value)
+  if (!object) throw new RequestError(`'${path}' is no JSON object`)
+  return object
+}
+
+/** A JSON value that is an object, else null. */
+export const asObject = (value: unknown): Record<string, unknown> | null =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null
+
+/** llama2.c's names of tensors; q and k rotate neighbouring pairs, which are brought to halves. */
+function llama2cRules(): TensorRule[] {
+  const halves = (part: 'heads' | 'kvHeads') => (config: ModelConfig) =>
+    interleavedPairs(config[part], config.headSize, config.headSize)
+  return [
+    one('tok_embeddings', 'embedding.weight'),
+    one('layers.{}.attention_norm', 'layers.{}.attentionNorm.weight'),
+    one('layers.{}.wq', 'layers.{}.q.weight', { rows: halves('heads') }),
+    one('layers.{}.wk', 'layers.{}.k.weight', { rows: halves('kvHeads') }),
+    one('layers.{}.wv', 'layers.{}.v.weight'),
+    one('layers.{}.wo', 'layers.{}.o.weight'),
+    one('layers.{}.ffn_norm', 'layers.{}.mlpNorm.weight'),
+    one('layers.{}.w1', 'layers.{}.gate.weight'),
+    one('layers.{}.w3', 'layers.{}.up.weight'),
+    one('layers.{}.w2', 'layers.{}.down.weight'),
+    one('norm', 'norm.weight'),
+    one('output', 'head.weight'),
+  ]
+}
+
+/** A llama2.c checkpoint; its tokenizer is a tok*.bin or tok*.model beside it with as many pieces. */
+function openLlama2cFile(path: string): Source {
+  const file = openLlama2c(path)
+  const { sizes } = file
+  const folder = dirname(path)
+  return {
+    tensors: file,
+    rawConfig: {
+      architectures: ['LlamaForCausalLM'],
+      model_type: 'llama',
+      vocab_size: sizes.vocab,
+      hidden_size: sizes.width,
+      intermediate_size: sizes.hidden,
+      num_hidden_layers: sizes.layers,
+      num_attention_heads: sizes.heads,
+      num_key_value_heads: sizes.kvHeads,
+      max_position_embeddings: sizes.context,
+      rms_norm_eps: 1e-5,
+      rope_theta: 10000,
+      hidden_act: 'silu',
+      tie_word_embeddings: sizes.tied,
+      bos_token_id: 1,
+      eos_token_id: 2,
+    },
+    rules: llama2cRules,
+    folder,
+    tokenizer: () => llama2cTokenizer(folder, sizes),
+  }
+}
+
+/** The tokenizer beside a llama2.c checkpoint whose vocabulary has the right size, null: none has. */
+async function llama2cTokenizer(folder: string, { vocab }: Llama2cSizes): Promise<Tokenizer | null> {
+  const names = readdirSync(folder).filter(name => /^tok[^/]*\.(bin|model)$/.test(name))
+  for (const name of names.sort((a, b) => a.split('.')[1].localeCompare(b.split('.')[1]))) {
+    const tokenizer = await openTokenizer(join(folder, name)).catch(() => null)
+    if (tokenizer?.vocab === vocab) return tokenizer
+  }
+  return null
+}
