@@ -20,7 +20,11 @@ export function run({ samples = '4194304' }: BenchOptions): BenchResult {
     }
     const mse = errors.reduce((a, b) => a + b, 0) / batches
     const variance = errors.reduce((a, b) => a + (b - mse) ** 2, 0) / (batches - 1)
-    return { format, mse: Number(mse.toPrecision(6)), standardError: Number(Math.sqrt(variance / batches).toPrecision(3)) }
+    return {
+      format,
+      mse: Number(mse.toPrecision(6)),
+      standardError: Number(Math.sqrt(variance / batches).toPrecision(3)),
+    }
   })
   return { title: `Mean squared error on N(0,1), ${batches * size} samples`, rows }
 }

@@ -50,7 +50,12 @@ async function main(): Promise<void> {
   }
   const header = [...new Set(rows.flatMap(row => Object.keys(row)))]
   const cells = rows.map(row => header.map(key => row[key] ?? ''))
-  process.stdout.write(`${title}\n\n${table(header, cells.map(row => row.map(cell => (typeof cell === 'boolean' ? String(cell) : cell))))}\n`)
+  process.stdout.write(
+    `${title}\n\n${table(
+      header,
+      cells.map(row => row.map(cell => (typeof cell === 'boolean' ? String(cell) : cell))),
+    )}\n`,
+  )
   for (const note of notes) process.stdout.write(`\n${note}`)
   if (notes.length > 0) process.stdout.write('\n')
 }

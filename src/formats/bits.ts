@@ -62,7 +62,8 @@ export function totalBits(format: FormatLike, shape: readonly number[]): number 
  */
 export function bitsPerParameter(format: FormatLike, shape?: readonly number[]): number {
   const record = parseFormat(format)
-  if (shape !== undefined && layoutOf(shape, 'tensor').size > 0) return totalBits(record, shape) / layoutOf(shape, 'tensor').size
+  if (shape !== undefined && layoutOf(shape, 'tensor').size > 0)
+    return totalBits(record, shape) / layoutOf(shape, 'tensor').size
   if (record.kind === 'plain') return record.name === 'fp32' ? 32 : 16
   if (record.kind === 'scaled') return scaledFormula(record)
   const mx = microscaling(record.name)

@@ -29,7 +29,8 @@ function rangeDensity(n: number, low: number, high: number): number {
 function piecewise(f: (x: number) => number, a: number, b: number, width: number, nodes: number): number {
   const pieces = Math.max(Math.ceil((b - a) / width), 1)
   let sum = 0
-  for (let i = 0; i < pieces; i++) sum += integrate(f, a + ((b - a) * i) / pieces, a + ((b - a) * (i + 1)) / pieces, nodes)
+  for (let i = 0; i < pieces; i++)
+    sum += integrate(f, a + ((b - a) * i) / pieces, a + ((b - a) * (i + 1)) / pieces, nodes)
   return sum
 }
 

@@ -105,7 +105,8 @@ export function errorOf(levels: Float64Array, scale: number, x: number, stochast
 export function absmaxQuantile(n: number, p: number): number {
   let low = 0
   let high = 40
-  const below = (m: number) => (p < 0.5 ? normalWithin(m) ** n < p : -Math.expm1(n * Math.log1p(-2 * normalTail(m))) > 1 - p)
+  const below = (m: number) =>
+    p < 0.5 ? normalWithin(m) ** n < p : -Math.expm1(n * Math.log1p(-2 * normalTail(m))) > 1 - p
   for (let step = 0; step < 60; step++) {
     const middle = (low + high) / 2
     if (below(middle)) low = middle
@@ -130,7 +131,15 @@ export interface AbsmaxProblem {
 }
 
 /** Mean squared error a value. */
-export function absmaxError({ block: n, levels, scaleOf, jumps = [], limit = Infinity, stochastic, signed }: AbsmaxProblem): number {
+export function absmaxError({
+  block: n,
+  levels,
+  scaleOf,
+  jumps = [],
+  limit = Infinity,
+  stochastic,
+  signed,
+}: AbsmaxProblem): number {
   const all = limit === Infinity ? 1 : normalWithin(limit)
   const low = absmaxQuantile(n, 1e-16)
   const high = Math.min(absmaxQuantile(n, 1 - 1e-16), limit)
@@ -154,7 +163,12 @@ export function absmaxError({ block: n, levels, scaleOf, jumps = [], limit = Inf
     // While a scale stands still the extreme value passes over levels, and its error has a kink at each.
     const small = jumps.length > 0 ? Math.ceil(1024 / cuts.length) : pieces
     for (let k = 0; k < small; k++)
-      sum += integrate(extreme, cuts[i] + (k * width) / small, cuts[i] + ((k + 1) * width) / small, jumps.length > 0 ? 2 : nodes)
+      sum += integrate(
+        extreme,
+        cuts[i] + (k * width) / small,
+        cuts[i] + ((k + 1) * width) / small,
+        jumps.length > 0 ? 2 : nodes,
+      )
   }
   return sum
 }

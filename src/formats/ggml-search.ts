@@ -16,28 +16,37 @@ export function ladder(levels: readonly number[]): Ladder {
   return { levels: Float64Array.from(levels), middles, even: levels.every((level, i) => level === levels[0] + i) }
 }
 
-function rung({ levels, middles, even }: Ladder, u: number): number {
-  if (even) {
-    const i = Math.round(u - levels[0])
-    return i < 0 ? 0 : i >= levels.length ? levels.length - 1 : i
-  }
-  let low = 0
-  let high = middles.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (u > middles[middle]) low = middle + 1
-    else high = middle
-  }
-  return low
-}
-
 /** Chooses codes of v[start … start+n-1] for value = scale * level; returns the squared error. */
-function place(v: Float64Array, start: number, n: number, scale: number, steps: Ladder, codes: Uint8Array): number {
-  const { levels } = steps
+function place(
+  v: Float64Array,
+  start: number,
+  n: number,
+  scale: number,
+  { levels, middles, even }: Ladder,
+  codes: Uint8Array,
+): number {
+  const inverse = scale === 0 ? 0 : 1 / scale
+  const first = levels[0]
+  const last = middles.length
   let error = 0
   for (let i = start; i < start + n; i++) {
-    codes[i] = scale === 0 ? rung(steps, 0) : rung(steps, v[i] / scale)
-    error += (v[i] - scale * levels[codes[i]]) ** 2
+    const u = v[i] * inverse
+    let code: number
+    if (even) {
+      const place = u - first + 0.5
+      code = place <= 0 ? 0 : place >= last ? last : place | 0
+    } else {
+      code = 0
+      let top = last
+      while (code < top) {
+        const middle = (code + top) >> 1
+        if (u > middles[middle]) code = middle + 1
+        else top = middle
+      }
+    }
+    codes[i] = code
+    const off = v[i] - scale * levels[code]
+    error += off * off
   }
   return error
 }
@@ -57,7 +66,7 @@ function refit(v: Float64Array, start: number, n: number, { levels }: Ladder, co
 const scratch = new Uint8Array(256)
 
 /** Shares of the ladder's end that the extreme value is put at: all of it first, so that an exact fit is found exactly. */
-const REACHES = [1, ...Array.from({ length: 15 }, (_, i) => 0.7 + 0.03 * i).filter(reach => Math.abs(reach - 1) > 0.01)]
+const REACHES = [1, 0.76, 0.82, 0.88, 0.94, 1.06] as const
 
 /** A scale (either sign) for value = scale * level. */
 export function fitScale(v: Float64Array, start: number, n: number, steps: Ladder): number {
@@ -110,7 +119,7 @@ export function fitScales(v: Float64Array, n: number, steps: Ladder, low: number
   let least = Infinity
   for (const start of [extreme / low, (extreme / low) * 1.04, extreme / high]) {
     let d = nearestHalf(start)
-    for (let round = 0; round < 4; round++) {
+    for (let round = 0; round < 3; round++) {
       let error = 0
       for (let b = 0; b < count; b++) {
         const centre = d === 0 ? 0 : Math.round(clamp(wanted[b] / d, low, high))
@@ -156,9 +165,11 @@ function placeAbove(
   let error = 0
   const inverse = scale > 0 ? 1 / scale : 0
   for (let i = start; i < start + n; i++) {
-    const code = clamp(Math.round((v[i] + min) * inverse), 0, top)
+    const place = (v[i] + min) * inverse + 0.5
+    const code = place <= 0 ? 0 : place >= top ? top : place | 0
     codes[i] = code
-    error += (v[i] - scale * code + min) ** 2
+    const off = v[i] - scale * code + min
+    error += off * off
   }
   return error
 }
@@ -174,48 +185,52 @@ function fitAbove(v: Float64Array, start: number, n: number, top: number): { sca
   if (high <= low) return { scale: 0, min: -low }
   const best = { scale: 0, min: 0 }
   let least = Infinity
+  const attempt = (scale: number, min: number) => {
+    const error = placeAbove(v, start, n, scale, min, top, scratch)
+    if (error < least) {
+      least = error
+      best.scale = scale
+      best.min = min
+    }
+  }
   const spread = top < 8 ? 0.35 : 0.12
-  for (let lower = 0; lower <= 4; lower++)
-    for (let upper = -1; upper <= 6; upper++) {
+  for (const lower of [0, 2, 4])
+    for (const upper of [0, 2, 4]) {
       let min = -low * (1 - (lower * spread) / 4)
       let scale = (high * (1 - (upper * spread) / 6) + min) / top
-      const first = placeAbove(v, start, n, scale, min, top, scratch)
-      if (first < least) {
-        least = first
-        best.scale = scale
-        best.min = min
+      attempt(scale, min)
+      let codes = 0
+      let squares = 0
+      let sum = 0
+      let product = 0
+      for (let i = start; i < start + n; i++) {
+        const code = scratch[i]
+        codes += code
+        squares += code * code
+        sum += v[i]
+        product += code * v[i]
       }
-      for (let round = 0; round < 2; round++) {
-        let codes = 0
-        let squares = 0
-        let sum = 0
-        let product = 0
-        for (let i = start; i < start + n; i++) {
-          const code = scratch[i]
-          codes += code
-          squares += code * code
-          sum += v[i]
-          product += code * v[i]
-        }
-        const determinant = n * squares - codes * codes
-        if (determinant <= 0) break
-        scale = (n * product - codes * sum) / determinant
-        min = (codes * product - squares * sum) / determinant
-        if (min < 0) {
-          min = 0
-          scale = product / squares
-        }
-        if (!(scale > 0)) break
-        const error = placeAbove(v, start, n, scale, min, top, scratch)
-        if (error < least) {
-          least = error
-          best.scale = scale
-          best.min = min
-        }
+      const determinant = n * squares - codes * codes
+      if (determinant <= 0) continue
+      scale = (n * product - codes * sum) / determinant
+      min = (codes * product - squares * sum) / determinant
+      if (min < 0) {
+        min = 0
+        scale = product / squares
       }
+      if (scale > 0) attempt(scale, min)
     }
   return best
 }
+
+/** Shares of the largest scale and the largest minimum that the greatest integers are first given. */
+const STARTS = [
+  [1, 1],
+  [0.96, 1],
+  [1, 0.96],
+  [0.96, 0.96],
+  [1.03, 1.03],
+] as const
 
 /** Fits value = d * scale * code - dmin * min, scale and min integers 0 … limit, to 256 values in sub-blocks of n. */
 export function fitMinima(v: Float64Array, n: number, top: number, limit: number): SuperBlock {
@@ -232,16 +247,19 @@ export function fitMinima(v: Float64Array, n: number, top: number, limit: number
   const scales = new Int16Array(count)
   const mins = new Int16Array(count)
   let least = Infinity
-  let d = nearestHalf(Math.max(...wanted.map(({ scale }) => scale)) / limit)
-  let dmin = nearestHalf(Math.max(...wanted.map(({ min }) => min)) / limit)
-  for (let round = 0; round < 4; round++) {
-    let error = 0
-    for (let b = 0; b < count; b++) {
-      const scale = d > 0 ? Math.round(clamp(wanted[b].scale / d, 0, limit)) : 0
-      const min = dmin > 0 ? Math.round(clamp(wanted[b].min / dmin, 0, limit)) : 0
-      let nearest = Infinity
-      for (let s = Math.max(scale - 1, 0); s <= Math.min(scale + 1, limit); s++)
-        for (let m = Math.max(min - 1, 0); m <= Math.min(min + 1, limit); m++) {
+  const largest = Math.max(...wanted.map(({ scale }) => scale)) / limit
+  const deepest = Math.max(...wanted.map(({ min }) => min)) / limit
+  for (const [share, depth] of STARTS) {
+    let d = nearestHalf(largest * share)
+    let dmin = nearestHalf(deepest * depth)
+    let previous = Infinity
+    for (let round = 0; round < 3; round++) {
+      let error = 0
+      for (let b = 0; b < count; b++) {
+        const scale = d > 0 ? Math.round(clamp(wanted[b].scale / d, 0, limit)) : 0
+        const min = dmin > 0 ? Math.round(clamp(wanted[b].min / dmin, 0, limit)) : 0
+        let nearest = Infinity
+        const attempt = (s: number, m: number) => {
           const found = placeAbove(v, b * n, n, d * s, dmin * m, top, codes)
           if (found < nearest) {
             nearest = found
@@ -249,39 +267,51 @@ export function fitMinima(v: Float64Array, n: number, top: number, limit: number
             mins[b] = m
           }
         }
-      placeAbove(v, b * n, n, d * scales[b], dmin * mins[b], top, codes)
-      error += nearest
+        for (let s = Math.max(scale - 1, 0); s <= Math.min(scale + 1, limit); s++) {
+          attempt(s, min)
+          // The minimum that suits these codes best, and its neighbours.
+          let sum = 0
+          for (let i = b * n; i < (b + 1) * n; i++) sum += d * s * codes[i] - v[i]
+          const suited = dmin > 0 ? Math.round(clamp(sum / n / dmin, 0, limit)) : 0
+          for (let m = Math.max(suited - 1, 0); m <= Math.min(suited + 1, limit); m++) if (m !== min) attempt(s, m)
+        }
+        placeAbove(v, b * n, n, d * scales[b], dmin * mins[b], top, codes)
+        error += nearest
+      }
+      if (!(error < previous)) break
+      previous = error
+      if (error < least) {
+        least = error
+        best.d = d
+        best.dmin = dmin
+        best.scales.set(scales)
+        best.mins.set(mins)
+        best.codes.set(codes)
+      }
+      // Least squares of both fp16 numbers with everything else held.
+      let aa = 0
+      let ab = 0
+      let bb = 0
+      let av = 0
+      let bv = 0
+      for (let i = 0; i < v.length; i++) {
+        const b = Math.floor(i / n)
+        const up = scales[b] * codes[i]
+        const down = -mins[b]
+        aa += up * up
+        ab += up * down
+        bb += down * down
+        av += up * v[i]
+        bv += down * v[i]
+      }
+      const determinant = aa * bb - ab * ab
+      if (determinant <= 0) break
+      const nextD = nearestHalf((av * bb - bv * ab) / determinant)
+      const nextMin = nearestHalf((bv * aa - av * ab) / determinant)
+      if (!(nextD > 0 && nextMin >= 0)) break
+      d = nextD
+      dmin = nextMin
     }
-    if (!(error < least)) break
-    least = error
-    best.d = d
-    best.dmin = dmin
-    best.scales.set(scales)
-    best.mins.set(mins)
-    best.codes.set(codes)
-    // Least squares of both fp16 numbers with everything else held.
-    let aa = 0
-    let ab = 0
-    let bb = 0
-    let av = 0
-    let bv = 0
-    for (let i = 0; i < v.length; i++) {
-      const b = Math.floor(i / n)
-      const up = scales[b] * codes[i]
-      const down = -mins[b]
-      aa += up * up
-      ab += up * down
-      bb += down * down
-      av += up * v[i]
-      bv += down * v[i]
-    }
-    const determinant = aa * bb - ab * ab
-    if (determinant <= 0) break
-    const nextD = nearestHalf((av * bb - bv * ab) / determinant)
-    const nextMin = nearestHalf((bv * aa - av * ab) / determinant)
-    if (!(nextD > 0 && nextMin >= 0)) break
-    d = nextD
-    dmin = nextMin
   }
   return best
 }

@@ -104,7 +104,7 @@ export function encodeGrid(
         step = below + (randomUniform(seed, i) < q - below ? 1 : 0)
       }
       const code = step + zero
-      codes[i] = code < 0 ? 0 : code > top ? top : code
+      codes[i] = Math.min(Math.max(code, 0), top)
     }
   }
   return { codes, zeros, ...rounded, ...(scaleCodes && { scaleCodes }) }

@@ -13,13 +13,21 @@ export {
   toBfloat16,
   toFloat16,
 } from './elements.ts'
+export {
+  COMMON_FORMATS,
+  describeFormat,
+  effectiveBits,
+  type FormatDescription,
+  formatsMarkdown,
+  sortDescriptions,
+} from './describe.ts'
 export { decode, encode, fakeQuantize } from './encode.ts'
 export { didYouMean, nearest, RequestError } from './error.ts'
 export * from './format.ts'
 export { hadamardBlock, hadamardSigns, rotateRows } from './hadamard.ts'
+export { type Layout, layoutOf } from './layout.ts'
 export { levelCount, levels } from './levels.ts'
 export { bestClip, CAPACITY, gaussianMse, trainingCapacity } from './mse.ts'
-export { type Layout, layoutOf } from './layout.ts'
 export { randomBits, randomUniform } from './random.ts'
 export { roundScale, roundScales } from './scale.ts'
 export { absmaxOf, isStepped, largestStep } from './scaled.ts'

@@ -14,7 +14,13 @@ function range(low: number, high: number): number[] {
 
 /** Sorted, distinct finite values of a table of codes. */
 function finite(values: Iterable<number>): number[] {
-  return [...new Set(Array.from(values).filter(Number.isFinite).map(value => value + 0))].sort((a, b) => a - b)
+  return [
+    ...new Set(
+      Array.from(values)
+        .filter(Number.isFinite)
+        .map(value => value + 0),
+    ),
+  ].sort((a, b) => a - b)
 }
 
 function ggmlLevels(name: PresetName): number[] {
@@ -42,7 +48,8 @@ function ggmlLevels(name: PresetName): number[] {
 
 /** Sorted levels of a scaled element, those of absmax at -1 and 1; of `uint`, from 0 to 1. */
 export function elementLevels(element: Element): Float64Array {
-  if (element.kind === 'uint') return Float64Array.from(range(0, 2 ** element.bits - 1), code => code / (2 ** element.bits - 1))
+  if (element.kind === 'uint')
+    return Float64Array.from(range(0, 2 ** element.bits - 1), code => code / (2 ** element.bits - 1))
   if (element.kind === 'full') {
     const half = 2 ** (element.bits - 1)
     return Float64Array.from(range(-half, half - 1), code => code / (half - 0.5))

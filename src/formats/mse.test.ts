@@ -46,13 +46,16 @@ test.skipIf(!document)('Gaussian errors of code books equal the quadrature to 6 
   }
 })
 
-test.skipIf(!document)('Gaussian errors of presets are within 3 standard errors, of those that search no larger', () => {
-  for (const { format, mse, standard_error } of document.presets) {
-    const ours = gaussianMse(format)
-    if (!(format in SEARCHED_MSE)) expect(ours, format).toBeGreaterThan(mse - 3 * standard_error)
-    expect(ours, format).toBeLessThan(mse + 3 * standard_error)
-  }
-})
+test.skipIf(!document)(
+  'Gaussian errors of presets are within 3 standard errors, of those that search no larger',
+  () => {
+    for (const { format, mse, standard_error } of document.presets) {
+      const ours = gaussianMse(format)
+      if (!(format in SEARCHED_MSE)) expect(ours, format).toBeGreaterThan(mse - 3 * standard_error)
+      expect(ours, format).toBeLessThan(mse + 3 * standard_error)
+    }
+  },
+)
 
 /** Mean squared error of a format on `count` normal numbers, and its standard error over rows. */
 function monteCarlo(format: string, count: number, seed: number): { mse: number; standardError: number } {
@@ -86,7 +89,9 @@ test('errors of grids, stored scales and extras agree with what encoding gives',
 test('the table of searched presets is that of these encoders', () => {
   for (const [format, expected] of Object.entries(SEARCHED_MSE)) {
     const { mse, standardError } = monteCarlo(format, 2 ** 16, 11)
-    expect(Math.abs(mse - expected), `${format}: ${mse}, table ${expected}`).toBeLessThan(4 * standardError + expected * 2e-3)
+    expect(Math.abs(mse - expected), `${format}: ${mse}, table ${expected}`).toBeLessThan(
+      4 * standardError + expected * 2e-3,
+    )
   }
 })
 

@@ -9,7 +9,7 @@ import { SEARCHED_MSE } from './gaussian-table.ts'
 import { elementLevels, levels as levelsOf } from './levels.ts'
 import { normalDensity, normalTail, normalWithin } from './normal.ts'
 import { ggmlType, microscaling } from './preset.ts'
-import { largestStep, isStepped } from './scaled.ts'
+import { isStepped, largestStep } from './scaled.ts'
 import { parseFormat, printFormat } from './spelling.ts'
 
 /** Values of the tensor that gives e4m3 scales and NVFP4 their one f32. */
@@ -44,7 +44,8 @@ function doubleQuantized(problem: AbsmaxProblem): number {
   const high = absmaxQuantile(block, 1 - 1e-16)
   const density = (m: number) => 2 * block * normalDensity(m) * normalWithin(m) ** (block - 1)
   let mean = 0
-  for (let i = 0; i < 16; i++) mean += integrate(m => m * density(m), low + ((high - low) * i) / 16, low + ((high - low) * (i + 1)) / 16, 8)
+  for (let i = 0; i < 16; i++)
+    mean += integrate(m => m * density(m), low + ((high - low) * i) / 16, low + ((high - low) * (i + 1)) / 16, 8)
   const below = (m: number) => (m <= 0 ? 0 : normalWithin(m) ** block)
   const { levels, thresholds } = codebook({ kind: 'dyn', bits: 8, exponent: 7 })
   // The largest distance of 256, by its quantiles.
@@ -84,7 +85,8 @@ function scaledMse(format: ScaledFormat): number {
   // What is left after the mean is subtracted is a little smaller, and so are its absmax and its error.
   const spread = centered ? 1 - 1 / n : 1
   const factor = kept * spread
-  if (element.kind === 'uint' || element.kind === 'full') return factor * gridMse(element.kind, element.bits, block, stochastic)
+  if (element.kind === 'uint' || element.kind === 'full')
+    return factor * gridMse(element.kind, element.bits, block, stochastic)
   const levels = elementLevels(element)
   // Rounding of a step and of an absmax are the same but for e8m0, where the step is what becomes a power of two.
   const unit = isStepped(format) ? largestStep(element) : 1
@@ -107,7 +109,7 @@ function scaledMse(format: ScaledFormat): number {
 
 /** Error of numbers rounded to a float of that many mantissa bits: an ulp squared over 12, octave by octave. */
 function plainMse(mantissa: number, lowest: number): number {
-  let sum = (2 ** (lowest - mantissa)) ** 2 / 12 * normalWithin(2 ** lowest)
+  let sum = ((2 ** (lowest - mantissa)) ** 2 / 12) * normalWithin(2 ** lowest)
   for (let exponent = lowest; exponent < 4; exponent++)
     sum += ((2 ** (exponent - mantissa)) ** 2 / 12) * 2 * (normalTail(2 ** exponent) - normalTail(2 ** (exponent + 1)))
   return sum

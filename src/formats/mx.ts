@@ -66,14 +66,13 @@ function encodeFloats(
     let code: number
     if (single[0] < lowest) code = roundHalfEven(single[0] * subnormals)
     else code = ((magnitude + half + ((magnitude >>> shift) & 1)) >>> shift) - offset
-    codes[i] = (code > maxCode ? maxCode : code) | ((word >>> signShift) & signBit)
+    codes[i] = Math.min(code, maxCode) | ((word >>> signShift) & signBit)
   }
 }
 
 function encodeInt8(x: Floats, start: number, end: number, scale: number, codes: Int8Array): void {
   for (let i = start; i < end; i++) {
-    const step = (x[i] / scale) * 64
-    codes[i] = roundHalfEven(step > 127 ? 127 : step < -127 ? -127 : step)
+    codes[i] = roundHalfEven(Math.min(Math.max((x[i] / scale) * 64, -127), 127))
   }
 }
 
