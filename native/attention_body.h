@@ -101,8 +101,7 @@ inline void softmaxStrip(const Strip& s, float* scores, float* tops, float* sums
 }
 
 /** rows (of `words` words) times one panel of `width` columns, into out (rows, stride), added to where `add`. */
-template <Kind K>
-inline void multiply(const uint32_t* rows, size_t rowStride, size_t count, const uint32_t* panel, size_t panelStride, size_t firstStep,
+inline void multiply(const Attention& a, const uint32_t* rows, size_t rowStride, size_t count, const uint32_t* panel, size_t panelStride, size_t firstStep,
                      size_t columns, size_t words, float* out, size_t stride, float scale, bool add) {
   Product p{};
   p.rows = rows;
@@ -117,7 +116,7 @@ inline void multiply(const uint32_t* rows, size_t rowStride, size_t count, const
   p.outStride = stride;
   p.epilogue.scale = scale;
   if (add) p.epilogue.add = out;
-  productOf<K>(p);
+  a.product(p);
 }
 
 /** out[t * stride + d] = from[d * width + t] * factors[t]. */
@@ -171,13 +170,13 @@ void attentionForward(const Attention& a, size_t sequence, size_t kvHead, size_t
       const size_t from = a.window && block + 1 > a.window ? (block + 1 - a.window) / 16 * 16 : 0;
       for (size_t key0 = from > begin ? from : begin; key0 < block + count; key0 += KEYS) {
         Strip strip{a, block, count, key0, block + count - key0 < KEYS ? block + count - key0 : KEYS, a.slopes ? static_cast<float>(a.slopes[h]) : 0};
-        multiply<K>(keys + (key0 - begin) * headWords, headWords, strip.keys, qAcross, 0, 0, width, headWords, scores, width, a.scale, false);
+        multiply(a, keys + (key0 - begin) * headWords, headWords, strip.keys, qAcross, 0, 0, width, headWords, scores, width, a.scale, false);
         softmaxStrip(strip, scores, tops, sums, shrink);
         const size_t words = wordsOf(a, strip.keys);
         packPanelsDown<K>(Source{scores, false, width, strip.keys, width}, 0, strip.keys, plain, panel, 0, 0, words);
         for (size_t d = 0; d < head; d++)
           for (size_t at = 0; at < width; at += W) store(out + d * width + at, load(out + d * width + at) * load(shrink + at));
-        multiply<K>(values + (key0 - begin) / (K == BF16 ? Words<BF16>::PER : 1), keyWords, head, panel, 0, 0, width, words, out, width, 1, true);
+        multiply(a, values + (key0 - begin) / (K == BF16 ? Words<BF16>::PER : 1), keyWords, head, panel, 0, 0, width, words, out, width, 1, true);
       }
       for (size_t i = 0; i < count; i++)
         a.logSums[(sequence * a.heads + h) * a.length + block + i] = tops[i] + static_cast<float>(__builtin_log(static_cast<double>(sums[i])));
@@ -273,17 +272,17 @@ void attentionGradient(const Attention& a, size_t sequence, size_t kvHead, void*
       const size_t from = a.window && block + 1 > a.window ? (block + 1 - a.window) / 16 * 16 : 0;
       for (size_t key0 = from; key0 < block + count; key0 += KEYS) {
         Strip strip{a, block, count, key0, block + count - key0 < KEYS ? block + count - key0 : KEYS, a.slopes ? static_cast<float>(a.slopes[h]) : 0};
-        multiply<K>(keys + key0 * headWords, headWords, strip.keys, qAcross, 0, 0, width, headWords, scores, width, a.scale, false);
-        multiply<K>(values + key0 * headWords, headWords, strip.keys, dAcross, 0, 0, width, headWords, dp, width, 1, false);
+        multiply(a, keys + key0 * headWords, headWords, strip.keys, qAcross, 0, 0, width, headWords, scores, width, a.scale, false);
+        multiply(a, values + key0 * headWords, headWords, strip.keys, dAcross, 0, 0, width, headWords, dp, width, 1, false);
         gradientStrip(strip, scores, dp, logSums, deltas);
         const Source weights{scores, false, width, strip.keys, width}, dScores{dp, false, width, strip.keys, width};
         packRows<K>(weights, 0, strip.keys, plain, rows, queryWords);
-        multiply<K>(rows, queryWords, strip.keys, dDown, PANEL * queryWords, 0, head, queryWords, a.dv + kvAt + key0 * kvStride, kvStride, 1, true);
+        multiply(a, rows, queryWords, strip.keys, dDown, PANEL * queryWords, 0, head, queryWords, a.dv + kvAt + key0 * kvStride, kvStride, 1, true);
         packRows<K>(dScores, 0, strip.keys, plain, rows, queryWords);
-        multiply<K>(rows, queryWords, strip.keys, qDown, PANEL * queryWords, 0, head, queryWords, a.dk + kvAt + key0 * kvStride, kvStride, a.scale, true);
+        multiply(a, rows, queryWords, strip.keys, qDown, PANEL * queryWords, 0, head, queryWords, a.dk + kvAt + key0 * kvStride, kvStride, a.scale, true);
         const size_t words = wordsOf(a, strip.keys);
         packPanelsDown<K>(dScores, 0, strip.keys, plain, panel, 0, 0, words);
-        multiply<K>(keyColumns + key0 / PER, keyWords, head, panel, 0, 0, width, words, dq, width, 1, true);
+        multiply(a, keyColumns + key0 / PER, keyWords, head, panel, 0, 0, width, words, dq, width, 1, true);
       }
       writeTransposed(dq, width, head, count, factors, a.dq + at + block * qStride, qStride);
     }

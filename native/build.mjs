@@ -125,9 +125,9 @@ async function build() {
 try {
   await build()
 } catch (error) {
-  const reason = [error.message.split('\n')[0], ...(error.stderr ?? '').split('\n').filter(line => line.includes('error')).slice(0, 5)].join('\n')
+  const reason = [error.message.split('\n')[0].slice(0, 200), ...(error.stderr ?? '').split('\n').filter(line => line.includes('error')).slice(0, 5)].join('\n')
   mkdirSync(out, { recursive: true })
-  rmSync(addon, { force: true })
   writeFileSync(reasonFile, `${reason}\n`)
-  console.error(`bitlaw: the native kernels were not built, the slow TypeScript ones will be used: ${reason}`)
+  const instead = existsSync(addon) ? 'those of the last build stay' : 'the slow TypeScript ones will be used'
+  console.error(`bitlaw: the native kernels were not built, ${instead}: ${reason}`)
 }

@@ -7,7 +7,7 @@ namespace bitlaw {
 static constexpr size_t STRETCH = 512;
 
 /** … batch, length, heads, kvHeads, headSize, scale, window (0: none), slopes, softcap (0: none), bf16 */
-static Attention shapeOf(Arguments& args) {
+static Attention shapeOf(Arguments& args, const Engine& engine) {
   Attention a{};
   a.batch = args.count("batch");
   a.length = args.count("length");
@@ -19,6 +19,7 @@ static Attention shapeOf(Arguments& args) {
   a.slopes = args.doublesOrNull("slopes", a.heads);
   a.softcap = static_cast<float>(args.number("softcap"));
   a.kind = args.flag() ? BF16 : F32;
+  a.product = engine.ops->product[a.kind];
   if (a.kvHeads == 0 || a.heads % a.kvHeads != 0) args.fail("kvHeads", "a divisor of heads");
   return a;
 }
@@ -27,7 +28,7 @@ static Attention shapeOf(Arguments& args) {
 static void attentionCall(const Napi::CallbackInfo& info) {
   Arguments args(info);
   Engine& engine = args.engine();
-  Attention a = shapeOf(args);
+  Attention a = shapeOf(args, engine);
   const size_t rows = a.batch * a.length;
   a.q = args.floats("q", rows * a.heads * a.headSize);
   a.k = args.floats("k", rows * a.kvHeads * a.headSize);
@@ -46,7 +47,7 @@ static void attentionCall(const Napi::CallbackInfo& info) {
 static void attentionBackwardCall(const Napi::CallbackInfo& info) {
   Arguments args(info);
   Engine& engine = args.engine();
-  Attention a = shapeOf(args);
+  Attention a = shapeOf(args, engine);
   const size_t rows = a.batch * a.length, qSize = rows * a.heads * a.headSize, kvSize = rows * a.kvHeads * a.headSize;
   a.q = args.floats("q", qSize);
   a.k = args.floats("k", kvSize);

@@ -1,4 +1,6 @@
 // JavaScript's view of linear.cpp and linear_backward.cpp.
+#include <algorithm>
+
 #include "boundary.h"
 #include "linear.h"
 
@@ -79,7 +81,48 @@ static void linearBackwardCall(const Napi::CallbackInfo& info) {
   linearBackward(engine, x, parts, dx, accumulate, roundingOf(args));
 }
 
+/** roundCodes(engine, x, rows, columns, out, format): out = code * scale */
+static void roundCodesCall(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  Engine& engine = args.engine();
+  Napi::Value data = args.next();
+  size_t rows = args.count("rows"), columns = args.count("columns");
+  Source x = args.matrix(data, "x", rows, columns);
+  float* out = args.floats("out", rows * columns);
+  CodeFormat format = formatOf(args, "format");
+  if (!format.bits) args.fail("format", "given");
+  roundCodes(engine, x, format, out);
+}
+
+/** roundBf16(engine, count, x, out) */
+static void roundBf16Call(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  Engine& engine = args.engine();
+  size_t count = args.count("count");
+  const float* x = args.floats("x", count);
+  float* out = args.floats("out", count);
+  constexpr size_t CHUNK = 16384;
+  engine.pool.run(divideUp(count, CHUNK), false, [&](size_t task, int) {
+    size_t from = task * CHUNK;
+    engine.ops->roundBf16(x + from, std::min(CHUNK, count - from), out + from);
+  });
+}
+
+/** biasGradient(engine, dy, rows, outputs, dBias): adds the sums of dy's columns */
+static void biasGradientCall(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  Engine& engine = args.engine();
+  Napi::Value data = args.next();
+  size_t rows = args.count("rows"), outputs = args.count("outputs");
+  Source dy = args.matrix(data, "dy", rows, outputs);
+  if (dy.bf16) args.fail("dy", "a Float32Array");
+  biasGradient(engine, dy, args.floats("dBias", outputs));
+}
+
 void registerLinear(Napi::Env env, Napi::Object exports) {
+  exports["roundCodes"] = Napi::Function::New<roundCodesCall>(env);
+  exports["roundBf16"] = Napi::Function::New<roundBf16Call>(env);
+  exports["biasGradient"] = Napi::Function::New<biasGradientCall>(env);
   exports["linear"] = Napi::Function::New<linearCall>(env);
   exports["linearBackward"] = Napi::Function::New<linearBackwardCall>(env);
 }

@@ -22,7 +22,12 @@ extern const Ops avx2Path;
 extern const Ops avx512bf16Path;
 #endif
 #if defined(BITLAW_HAS_AMX)
-extern const Ops amxPath;
+void amxProductBf16(const Product&);
+void amxProductInt8(const Product&);
+#endif
+#if defined(BITLAW_HAS_AVX512BF16)
+void emulatedProductBf16(const Product&);
+void emulatedProductInt8(const Product&);
 #endif
 
 namespace {
@@ -67,9 +72,21 @@ unsigned long savedState() {
 }
 #endif
 
+#if defined(BITLAW_HAS_AVX512BF16)
+/** The AVX-512 path with other products. */
+[[maybe_unused]] Ops withTiles(const char* name, void (*bf16)(const Product&), void (*int8)(const Product&)) {
+  Ops ops = avx512bf16Path;
+  ops.name = name;
+  ops.product[BF16] = bf16;
+  ops.product[I8] = int8;
+  return ops;
+}
+#endif
+
 std::vector<const Ops*> paths() {
   std::vector<const Ops*> here;
 #if defined(BITLAW_HAS_AMX)
+  static const Ops amxPath = withTiles("amx", amxProductBf16, amxProductInt8);
   if (hasAmx()) here.push_back(&amxPath);
 #endif
 #if defined(BITLAW_HAS_AVX512BF16)
@@ -91,6 +108,10 @@ std::vector<std::string> pathsHere() {
 }
 
 const Ops* choosePath(const std::string& name) {
+#if defined(BITLAW_HAS_AVX512BF16)
+  static const Ops emulatedPath = withTiles("amx-emulated", emulatedProductBf16, emulatedProductInt8);
+  if (name == emulatedPath.name && hasAvx512Bf16()) return &emulatedPath;  // for tests
+#endif
   for (const Ops* ops : paths())
     if (name.empty() || name == ops->name) return ops;
   return nullptr;

@@ -41,6 +41,11 @@ struct BackwardPart {
 void linear(Engine&, const Source& x, const std::vector<ForwardPart>&, const LinearRounding&);
 void linearBackward(Engine&, const Source& x, const std::vector<BackwardPart>&, float* dx, bool accumulate, const LinearRounding&);
 
+/** dBias += sums of the columns of dy, rows in order. */
+void biasGradient(Engine&, const Source& dy, float* dBias);
+/** out (rows, columns) = code * scale of each number; out may be x. */
+void roundCodes(Engine&, const Source& x, const CodeFormat&, float* out);
+
 /** Rounds a positive scale to what is stored. */
 float roundScale(float scale, ScaleKind kind);
 /** The scale of numbers up to absmax. */

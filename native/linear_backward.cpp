@@ -129,16 +129,19 @@ void Backward::weightGradient(size_t part, size_t column, size_t columns, int th
   }
 }
 
-/** Sums columns of dy, rows in order. */
-void biasGradient(const Source& dy, size_t column, size_t columns, float* dBias) {
-  double sums[PANEL] = {};
-  for (size_t row = 0; row < dy.rows; row++) {
-    const float* from = static_cast<const float*>(dy.data) + row * dy.stride + column;
-    for (size_t i = 0; i < columns; i++) sums[i] += static_cast<double>(from[i]);
-  }
-  for (size_t i = 0; i < columns; i++) dBias[column + i] += static_cast<float>(sums[i]);
-}
 }  // namespace
+
+void biasGradient(Engine& engine, const Source& dy, float* dBias) {
+  engine.pool.run(divideUp(dy.columns, PANEL), true, [&](size_t task, int) {
+    const size_t column = task * PANEL, columns = std::min(PANEL, dy.columns - column);
+    double sums[PANEL] = {};
+    for (size_t row = 0; row < dy.rows; row++) {
+      const float* from = static_cast<const float*>(dy.data) + row * dy.stride + column;
+      for (size_t i = 0; i < columns; i++) sums[i] += static_cast<double>(from[i]);
+    }
+    for (size_t i = 0; i < columns; i++) dBias[column + i] += static_cast<float>(sums[i]);
+  });
+}
 
 void linearBackward(Engine& engine, const Source& x, const std::vector<BackwardPart>& parts, float* dx, bool accumulate, const LinearRounding& rounding) {
   const Ops& ops = *engine.ops;
@@ -219,10 +222,7 @@ void linearBackward(Engine& engine, const Source& x, const std::vector<BackwardP
     else b.weightGradient(t.part, t.at, t.count, thread);
   });
   for (const auto& part : parts)
-    if (part.dBias)
-      engine.pool.run(divideUp(part.dy.columns, PANEL), true, [&](size_t task, int) {
-        biasGradient(part.dy, task * PANEL, std::min(PANEL, part.dy.columns - task * PANEL), part.dBias);
-      });
+    if (part.dBias) biasGradient(engine, part.dy, part.dBias);
 }
 
 }  // namespace bitlaw

@@ -2,7 +2,7 @@
 // work into tasks and call these; they know nothing of instructions.
 //
 // Products. The left operand ("rows") is row major: each row is `steps` 32-bit words, a word holding the 1, 2 or 4
-// numbers next to each other along the reduction. The right operand ("panels") holds 64 output columns a panel: for each
+// numbers next to each other along the reduction; their memory goes on to a multiple of 16 rows. The right operand ("panels") holds 64 output columns a panel: for each
 // step 64 words, one a column; the last panel is narrower, a multiple of 16. Steps are padded by zeros to a multiple of 16.
 #pragma once
 #include <cstddef>
@@ -139,6 +139,8 @@ struct Attention {
   /** 0: none. */
   float softcap;
   Kind kind;
+  /** The product of that kind. */
+  void (*product)(const Product&);
 };
 
 struct Ops {
@@ -149,6 +151,9 @@ struct Ops {
 
   /** Largest magnitude of each row; NaN where one is not finite. */
   void (*rowMax)(const Source&, size_t row0, size_t rows, float* out);
+  /** out = code * scale of one row. */
+  void (*roundCodes)(const Source&, size_t row, float scale, float codeMax, float* out);
+  void (*roundBf16)(const float* x, size_t n, float* out);
   /** Where |round(x / scale)| <= codeMax: to (+)= from, else to (+)= 0; columns0 is where both begin in the row. */
   void (*addUnclipped)(const Source&, size_t row, size_t column0, size_t columns, float scale, float codeMax, const float* from, float* to, bool accumulate);
 

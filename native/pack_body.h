@@ -275,6 +275,16 @@ inline void rowMax(const Source& s, size_t row0, size_t rows, float* out) {
   }
 }
 
+inline void roundCodes(const Source& s, size_t row, float scale, float codeMax, float* out) {
+  Coder code(scale, codeMax);
+  F factor = set(scale);
+  each(s.columns, [&](size_t i, int lanes) { put(out + i, code(read(s, row * s.stride + i, lanes)) * factor, lanes); });
+}
+
+inline void roundToBf16(const float* x, size_t n, float* out) {
+  each(n, [&](size_t i, int lanes) { put(out + i, roundBf16(get(x + i, lanes)), lanes); });
+}
+
 inline void addUnclipped(const Source& s, size_t row, size_t column0, size_t columns, float scale, float codeMax, const float* from, float* to, bool accumulate) {
   Coder code(scale, 16384.0f * 8192);
   each(columns, [&](size_t i, int lanes) {

@@ -14,10 +14,16 @@ constexpr Ops table() {
   ops.perWord[BF16] = Words<BF16>::PER;
   ops.perWord[I8] = Words<I8>::PER;
   ops.perWord[F32] = Words<F32>::PER;
-  ops.product[BF16] = productOf<BF16>;
-  ops.product[I8] = productOf<I8>;
-  ops.product[F32] = productOf<F32>;
+#if defined(__AVX512BF16__)
+  ops.product[BF16] = product<Bf16Units>;
+#else
+  ops.product[BF16] = product<FloatUnits>;
+#endif
+  ops.product[I8] = product<Int8Units>;
+  ops.product[F32] = product<FloatUnits>;
   ops.rowMax = rowMax;
+  ops.roundCodes = roundCodes;
+  ops.roundBf16 = roundToBf16;
   ops.addUnclipped = addUnclipped;
   ops.packRows = packRowsOf;
   ops.packColumns = packColumnsOf;

@@ -166,17 +166,5 @@ void product(const Product& p) {
   }
 }
 
-/** The product of each kind on this path. */
-template <Kind K>
-void productOf(const Product& p) {
-#if defined(__AVX512BF16__)
-  if constexpr (K == BF16) product<Bf16Units>(p);
-#else
-  if constexpr (K == BF16) product<FloatUnits>(p);
-#endif
-  if constexpr (K == I8) product<Int8Units>(p);
-  if constexpr (K == F32) product<FloatUnits>(p);
-}
-
 }  // namespace
 }  // namespace bitlaw::PATH

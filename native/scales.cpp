@@ -65,4 +65,14 @@ void codeScales(Engine& engine, const Source& source, const CodeFormat& format, 
   scales[0] = scaleOf(absmax, format);
 }
 
+void roundCodes(Engine& engine, const Source& x, const CodeFormat& format, float* out) {
+  float* scales = engine.need<float>(Engine::SCALES, x.rows + 1);
+  codeScales(engine, x, format, scales);
+  const size_t rows = std::max<size_t>(1, 16384 / std::max<size_t>(x.columns, 1));
+  engine.pool.run(divideUp(x.rows, rows), false, [&](size_t task, int) {
+    for (size_t row = task * rows; row < std::min(x.rows, (task + 1) * rows); row++)
+      engine.ops->roundCodes(x, row, scales[format.perRow ? row : 0], format.largest(), out + row * x.columns);
+  });
+}
+
 }  // namespace bitlaw

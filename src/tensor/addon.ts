@@ -18,14 +18,15 @@ export interface Addon {
 /** One pool of threads on one instruction path. */
 export type Engine = { readonly engine: unique symbol }
 
-/** Instruction paths, as BITLAW_ISA names them. */
+/** Instruction paths, as BITLAW_ISA names them; for tests also amx-emulated, the AMX path's products without its registers. */
 export const PATHS = ['amx', 'avx512bf16', 'avx2', 'portable'] as const
 
 const file = fileURLToPath(new URL('../../native/build/bitlaw.node', import.meta.url))
 const reasonFile = fileURLToPath(new URL('../../native/build/reason.txt', import.meta.url))
 let loaded: { addon?: Addon; reason: string } | undefined
 
-function load(): { addon?: Addon; reason: string } {
+/** The addon, or why there is none; opened once. */
+export function openAddon(): { addon?: Addon; reason: string } {
   if (loaded !== undefined) return loaded
   try {
     loaded = { addon: createRequire(import.meta.url)(file), reason: '' }
@@ -40,20 +41,20 @@ function load(): { addon?: Addon; reason: string } {
 
 /** Why there are no native kernels; empty where there are. */
 export function missingReason(): string {
-  return load().reason
+  return openAddon().reason
 }
 
 /** Instruction paths that native kernels can take here, best first; none where they are not built. */
 export function pathsHere(): string[] {
-  return load().addon?.paths() ?? []
+  return openAddon().addon?.paths() ?? []
 }
 
 /** An engine of so many threads (the calling one counts) on `isa`, BITLAW_ISA, or the processor's best path; undefined where the addon is missing. */
 export function createEngine(options: { threads: number; isa?: string }): { addon: Addon; engine: Engine } | undefined {
-  const { addon } = load()
+  const { addon } = openAddon()
   if (addon === undefined) return undefined
   const isa = options.isa ?? process.env['BITLAW_ISA'] ?? ''
-  if (isa !== '' && !(PATHS as readonly string[]).includes(isa))
+  if (isa !== '' && isa !== 'amx-emulated' && !(PATHS as readonly string[]).includes(isa))
     throw new RequestError(`unknown instruction path '${isa}' (expected ${PATHS.join(', ')})`)
   const engine = addon.create(options.threads, isa)
   if (engine === undefined)
