@@ -20,6 +20,26 @@ export const VERBS: readonly Verb[] = [
     load: () => import('./formats.ts'),
   },
   {
+    name: 'laws',
+    usage: '[law]',
+    summary: 'list scaling laws: formula, parameters, published constants, validated range',
+    example: 'bitlaw laws kumar_unified',
+    load: () => import('./laws.ts'),
+  },
+  {
+    name: 'predict',
+    summary: 'loss, effective parameters, damage by PTQ and D_crit of one configuration, by one law or all',
+    example: 'bitlaw predict --law kumar --n 1b --d 100b --pw 4 --ppost 4',
+    load: () => import('./predict.ts'),
+  },
+  {
+    name: 'fit',
+    usage: '<file>',
+    summary: 'fit laws to a table of runs: intervals, what the runs cannot tell, held-out comparison',
+    example: 'bitlaw fit runs.csv --law chinchilla,kumar_unified_train --hold-out largest-n --out fit.json',
+    load: () => import('./fit.ts'),
+  },
+  {
     name: 'train',
     usage: '<config>',
     summary: 'one training run, quantization-aware where the configuration says so',

@@ -12,7 +12,14 @@ export interface Resamples {
 }
 
 /** Fits `count` resamples of clusters; weights of the problem's own rows are multiplied by the draws. */
-export function bootstrap(problem: Problem, best: Minimum, clusters: ArrayLike<number>, clusterCount: number, count: number, seed = 1): Resamples {
+export function bootstrap(
+  problem: Problem,
+  best: Minimum,
+  clusters: ArrayLike<number>,
+  clusterCount: number,
+  count: number,
+  seed = 1,
+): Resamples {
   const random = createRandom(seed)
   const { data } = problem.bound
   const own = new Float64Array(data.count)

@@ -9,12 +9,18 @@ const quantized = (row: Configuration) =>
   given(row['group']) || !isPlain(formatName(row, 'w')) || !isPlain(formatName(row, 'a'))
 
 const base = { A: 237.7042, B: 596.249, E: 1.9279, alpha: 0.3022 }
-const fit = (name: string, what: string, extra: Parameters) => ({
+const fit = (name: string, what: string, bits: readonly [number, number], extra: Parameters) => ({
   name,
   parameters: { ...base, ...extra },
   source: 'Chen et al. 2025, Scaling Law for Quantization-Aware Training, arXiv 2505.14302',
   setup: `Llama-like transformers on OLMo 2 data, quantization-aware training, ${what}`,
-  range: { N: [74e6, 595e6], D: [10e9, 100e9], group: [32, 1024] } as const,
+  range: {
+    N: [74e6, 595e6],
+    D: [10e9, 100e9],
+    group: [32, 1024],
+    P_w: [bits[0], bits[0]],
+    P_a: [bits[1], bits[1]],
+  } as const,
 })
 
 /** Chinchilla + k D^gD (log2 G)^gG / N^gN. */
@@ -36,14 +42,19 @@ export const chen: Law = {
   ],
   columns: [
     ...SIZE_COLUMNS,
-    { name: 'group', kind: 'number', fallback: 128, meaning: 'weights or activations that share a scale; empty with 16 bits: not quantized' },
+    {
+      name: 'group',
+      kind: 'number',
+      fallback: 128,
+      meaning: 'weights or activations that share a scale; empty with 16 bits: not quantized',
+    },
     { name: 'P_w', kind: 'number', fallback: 16, meaning: 'bits of weights in training' },
     { name: 'P_a', kind: 'number', fallback: 16, meaning: 'bits of activations in training' },
   ],
   fits: [
-    fit('chen2025_w4a4', '4-bit weights and activations', { k: 0.1582, gN: 0.2186, gD: 0.0745, gG: 0.7779 }),
-    fit('chen2025_w4a16', '4-bit weights', { k: 0.2522, gN: 0.3589, gD: 0.161, gG: 0.3533 }),
-    fit('chen2025_w16a4', '4-bit activations', { k: 0.1004, gN: 0.1816, gD: 0.0331, gG: 0.9812 }),
+    fit('chen2025_w4a4', '4-bit weights and activations', [4, 4], { k: 0.1582, gN: 0.2186, gD: 0.0745, gG: 0.7779 }),
+    fit('chen2025_w4a16', '4-bit weights', [4, 16], { k: 0.2522, gN: 0.3589, gD: 0.161, gG: 0.3533 }),
+    fit('chen2025_w16a4', '4-bit activations', [16, 4], { k: 0.1004, gN: 0.1816, gD: 0.0331, gG: 0.9812 }),
   ],
   core: {
     a: slot('A'),

@@ -1,6 +1,14 @@
 // Chinchilla: loss falls as a power of parameters and a power of tokens towards a floor. Every other law builds on it.
-import { type Column, type Law, NOTHING, type Parameter, type Parameters, type PublishedFit, slot } from './law.ts'
-import { numberOf } from './law.ts'
+import {
+  type Column,
+  type Law,
+  NOTHING,
+  numberOf,
+  type Parameter,
+  type Parameters,
+  type PublishedFit,
+  slot,
+} from './law.ts'
 
 /** The columns N and D that all laws read. */
 export const SIZE_COLUMNS: readonly Column[] = [
@@ -9,7 +17,12 @@ export const SIZE_COLUMNS: readonly Column[] = [
 ]
 
 /** An exponent in 1e-6..limit. */
-export function exponent(name: string, meaning: string, limit = 5, start: readonly [number, number] = [0.08, 0.9]): Parameter {
+export function exponent(
+  name: string,
+  meaning: string,
+  limit = 5,
+  start: readonly [number, number] = [0.08, 0.9],
+): Parameter {
   return { name, meaning, unit: '', transform: 'linear', bounds: [1e-6, limit], start }
 }
 

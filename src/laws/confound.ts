@@ -1,13 +1,14 @@
 // Is it the tokens, or the learning rate? Checkpoints late in a schedule have seen more tokens and a smaller learning
 // rate at once, and what looks like "more data makes PTQ worse" may be the decay (arXiv 2510.06213). Where rows carry
 // lr_fraction, the law of damage is fitted again with it; where they cannot tell, that is said.
+
+import { bootstrap, quantile } from './bootstrap.ts'
 import { bind } from './core.ts'
 import type { FitOptions, Solved } from './fit.ts'
 import { affine } from './jet.ts'
 import { type Configuration, type Law, numberOf, type Parameter, type Piece, textOf } from './law.ts'
 import { given, hasPost } from './pieces.ts'
 import { createProblem, naturalAt, phiAt, thetaAt } from './problem.ts'
-import { bootstrap, quantile } from './bootstrap.ts'
 import { search } from './starts.ts'
 
 /** A law of damage with and without the learning rate. */
@@ -76,8 +77,12 @@ export function findConfounds(solved: Solved, options: FitOptions, warnings: str
   const unable = (why: string) =>
     warnings.push(`${why}: whether the damage follows D or the decay of the learning rate cannot be told apart`)
   if (!varies) {
-    if (schedules.size === 0 && !rows.some(row => given(row['lr_fraction']))) unable('the rows have no column schedule or lr_fraction')
-    else if (schedules.size <= 1) unable(`every row has the schedule ${[...schedules][0] ?? 'at one learning rate'} and none tells its learning rate apart from D`)
+    if (schedules.size === 0 && !rows.some(row => given(row['lr_fraction'])))
+      unable('the rows have no column schedule or lr_fraction')
+    else if (schedules.size <= 1)
+      unable(
+        `every row has the schedule ${[...schedules][0] ?? 'at one learning rate'} and none tells its learning rate apart from D`,
+      )
     return []
   }
   // within one model size, a single decaying schedule makes lr_fraction a function of D
@@ -89,11 +94,19 @@ export function findConfounds(solved: Solved, options: FitOptions, warnings: str
   }
   const tried = (['linear', 'log'] as const).map(form => {
     const wider = withRate(law, form)
-    const parameters = [...solved.parameters.slice(0, law.parameters.length), EFFECT, ...solved.parameters.slice(law.parameters.length)]
+    const parameters = [
+      ...solved.parameters.slice(0, law.parameters.length),
+      EFFECT,
+      ...solved.parameters.slice(law.parameters.length),
+    ]
     const bound = bind(wider.core, parameters, prepared.rows, prepared.target)
     const fix = options.fix
     const both = createProblem(bound, problem.objective, { fix, tie: options.tie, bounds: options.bounds })
-    const only = createProblem(bound, problem.objective, { fix: { ...fix, [name]: 1e-6 }, tie: options.tie, bounds: options.bounds })
+    const only = createProblem(bound, problem.objective, {
+      fix: { ...fix, [name]: 1e-6 },
+      tie: options.tie,
+      bounds: options.bounds,
+    })
     const values = { ...naturalAt(solved.parameters, theta), lr_effect: 0 } as Record<string, number>
     const from = Float64Array.from(parameters, p => (p.transform === 'log' ? Math.log(values[p.name]) : values[p.name]))
     const without = from.slice()
@@ -104,7 +117,14 @@ export function findConfounds(solved: Solved, options: FitOptions, warnings: str
   })
   const { form, both, parameters, best, only } = tried[0].best.value <= tried[1].best.value ? tried[0] : tried[1]
   const at = naturalAt(parameters, thetaAt(both, best.phi))
-  const { thetas } = bootstrap(both, best, prepared.clusters, prepared.clusterCount, Math.max(options.bootstrap ?? 200, 100), 3)
+  const { thetas } = bootstrap(
+    both,
+    best,
+    prepared.clusters,
+    prepared.clusterCount,
+    Math.max(options.bootstrap ?? 200, 100),
+    3,
+  )
   const interval = (parameter: string): [number, number] => {
     const i = parameters.findIndex(p => p.name === parameter)
     const sorted = Float64Array.from(thetas, t => t[i]).sort()
@@ -115,12 +135,23 @@ export function findConfounds(solved: Solved, options: FitOptions, warnings: str
   const alone = naturalAt(solved.parameters, theta)[name]
   const rate = effectInterval[0] > 0 || effectInterval[1] < 0
   const tokens = togetherInterval[0] > 0.02 && togetherInterval[0] > 0.1 * alone
-  const verdict = Math.abs(collinear) > 0.97 ? 'cannot tell' : rate && tokens ? 'both' : rate ? 'learning rate' : tokens ? 'tokens' : 'cannot tell'
+  const verdict =
+    Math.abs(collinear) > 0.97
+      ? 'cannot tell'
+      : rate && tokens
+        ? 'both'
+        : rate
+          ? 'learning rate'
+          : tokens
+            ? 'tokens'
+            : 'cannot tell'
   const range = ([low, high]: [number, number]) => `${Number(low.toPrecision(2))} to ${Number(high.toPrecision(2))}`
   const begin = `with the learning rate in the fit, ${name} goes from ${alone.toPrecision(3)} to ${at[name].toPrecision(3)} (95% ${range(togetherInterval)})`
-  if (verdict === 'learning rate') warnings.push(`${begin}: the damage follows the learning rate at the checkpoint, not D`)
+  if (verdict === 'learning rate')
+    warnings.push(`${begin}: the damage follows the learning rate at the checkpoint, not D`)
   if (verdict === 'both') warnings.push(`${begin}: the damage follows both D and the learning rate at the checkpoint`)
-  if (verdict === 'tokens') warnings.push(`${begin}: the damage follows D; the learning rate adds nothing that can be seen`)
+  if (verdict === 'tokens')
+    warnings.push(`${begin}: the damage follows D; the learning rate adds nothing that can be seen`)
   return [
     {
       column: 'lr_fraction',

@@ -53,7 +53,9 @@ test.each(fitted.map(law => [law.name, law] as const))('%s: the core predicts wh
   const rows = someRows(24).filter(row => law.response === 'loss' || row.P_post !== '')
   const parameters = parametersOf(law, rows)
   const theta = someTheta(parameters)
-  const values = Object.fromEntries(parameters.map((p, i) => [p.name, p.transform === 'log' ? Math.exp(theta[i]) : theta[i]]))
+  const values = Object.fromEntries(
+    parameters.map((p, i) => [p.name, p.transform === 'log' ? Math.exp(theta[i]) : theta[i]]),
+  )
   const bound = bind(law.core, parameters, rows, new Float64Array(rows.length).fill(3))
   const found = predictions(bound, theta)
   for (let i = 0; i < rows.length; i++) {
@@ -63,37 +65,42 @@ test.each(fitted.map(law => [law.name, law] as const))('%s: the core predicts wh
   }
 })
 
-test.each(fitted.flatMap(law => (['huber', 'squares', 'log-squares'] as const).map(kind => [law.name, kind, law] as const)))(
-  '%s, %s: gradient and Hessian agree with differences',
-  (_, kind, law) => {
-    const rows = someRows(30).filter(row => law.response === 'loss' || row.P_post !== '')
-    const parameters = parametersOf(law, rows)
-    const theta = someTheta(parameters)
-    const p = parameters.length
-    const probe = bind(law.core, parameters, rows, new Float64Array(rows.length).fill(3))
-    // residuals well to either side of delta, so that no difference straddles it
-    const target = predictions(probe, theta).map((v, i) => v * Math.exp([0.1, -0.02, 0.015, -0.09][i % 4]))
-    const bound = bind(law.core, parameters, rows, target, rows.map((_, i) => i % 3))
-    const objective = { kind, delta: 0.04 }
-    const at = createEvaluation(p)
-    evaluate(bound, theta, objective, 'exact', at)
-    const scale = at.value + at.gradient.reduce((sum, g) => sum + Math.abs(g), 0)
-    for (let i = 0; i < p; i++) {
-      // central differences at two widths, extrapolated to none
-      const differences = [2e-4, 1e-4].map(h => {
-        const [up, down] = [h, -h].map(step => {
-          const moved = theta.slice()
-          moved[i] += step
-          const out = createEvaluation(p)
-          evaluate(bound, moved, objective, 'exact', out)
-          return out
-        })
-        return [up.value - down.value, ...up.gradient.map((g, j) => g - down.gradient[j])].map(v => v / (2 * h))
+test.each(
+  fitted.flatMap(law => (['huber', 'squares', 'log-squares'] as const).map(kind => [law.name, kind, law] as const)),
+)('%s, %s: gradient and Hessian agree with differences', (_, kind, law) => {
+  const rows = someRows(30).filter(row => law.response === 'loss' || row.P_post !== '')
+  const parameters = parametersOf(law, rows)
+  const theta = someTheta(parameters)
+  const p = parameters.length
+  const probe = bind(law.core, parameters, rows, new Float64Array(rows.length).fill(3))
+  // residuals well to either side of delta, so that no difference straddles it
+  const target = predictions(probe, theta).map((v, i) => v * Math.exp([0.1, -0.02, 0.015, -0.09][i % 4]))
+  const bound = bind(
+    law.core,
+    parameters,
+    rows,
+    target,
+    rows.map((_, i) => i % 3),
+  )
+  const objective = { kind, delta: 0.04 }
+  const at = createEvaluation(p)
+  evaluate(bound, theta, objective, 'exact', at)
+  const scale = at.value + at.gradient.reduce((sum, g) => sum + Math.abs(g), 0)
+  for (let i = 0; i < p; i++) {
+    // central differences at two widths, extrapolated to none
+    const differences = [2e-4, 1e-4].map(h => {
+      const [up, down] = [h, -h].map(step => {
+        const moved = theta.slice()
+        moved[i] += step
+        const out = createEvaluation(p)
+        evaluate(bound, moved, objective, 'exact', out)
+        return out
       })
-      const [slope, ...bends] = differences[1].map((fine, j) => (4 * fine - differences[0][j]) / 3)
-      expect(Math.abs(at.gradient[i] - slope)).toBeLessThan(1e-7 * scale)
-      for (let j = 0; j < p; j++)
-        expect(Math.abs(at.curvature[i * p + j] - bends[j])).toBeLessThan(1e-6 * (scale + Math.abs(bends[j])))
-    }
-  },
-)
+      return [up.value - down.value, ...up.gradient.map((g, j) => g - down.gradient[j])].map(v => v / (2 * h))
+    })
+    const [slope, ...bends] = differences[1].map((fine, j) => (4 * fine - differences[0][j]) / 3)
+    expect(Math.abs(at.gradient[i] - slope)).toBeLessThan(1e-7 * scale)
+    for (let j = 0; j < p; j++)
+      expect(Math.abs(at.curvature[i * p + j] - bends[j])).toBeLessThan(1e-6 * (scale + Math.abs(bends[j])))
+  }
+})

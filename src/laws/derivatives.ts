@@ -113,7 +113,12 @@ function addPlainRows(data: Data, first: number, end: number, { kind, delta }: O
 const d = new Float64Array(K)
 
 /** Rows first..end of the whole family, added to sumG and sumH; returns the objective. */
-function addRows(bound: Bound, setting: { first: number; end: number; post: boolean }, objective: Objective, exact: boolean): number {
+function addRows(
+  bound: Bound,
+  setting: { first: number; end: number; post: boolean },
+  objective: Objective,
+  exact: boolean,
+): number {
   const { x: xs, y: ys, target, logTarget, weight } = bound.data
   const { kind, delta } = objective
   const logarithmic = kind !== 'squares'
@@ -215,7 +220,15 @@ const PAIRS_V = new Float64Array(PAIRS_K.length)
 const WITHOUT_POST = 10
 
 /** Carries sumG and sumH to slots and F, G, H (qG, qH). */
-function toSlots(q: Float64Array, meanX: number, meanY: number, f: number, g: number, post: boolean, exact: boolean): void {
+function toSlots(
+  q: Float64Array,
+  meanX: number,
+  meanY: number,
+  f: number,
+  g: number,
+  post: boolean,
+  exact: boolean,
+): void {
   PAIRS_V.set([1, -(meanX + f), -q[1], -1, 1, -(meanY + g), -q[3], -1, 1, 1])
   const pairs = post ? PAIRS_K.length : WITHOUT_POST
   if (post) PAIRS_V.set([1, meanY, -(meanX + f), -q[8], 1, -1, 1], WITHOUT_POST)
@@ -246,7 +259,13 @@ const total = (jets: readonly Jet[], list: readonly number[]): number => {
 }
 
 /** Adds one setting's slots-by-parameter and parameter-by-parameter terms. */
-function addLocals(bound: Bound, jets: readonly Jet[], setting: { F: readonly number[]; G: readonly number[]; H: readonly number[] }, out: Evaluation, exact: boolean): void {
+function addLocals(
+  bound: Bound,
+  jets: readonly Jet[],
+  setting: { F: readonly number[]; G: readonly number[]; H: readonly number[] },
+  out: Evaluation,
+  exact: boolean,
+): void {
   const p = bound.parameters.length
   const { gradient, curvature } = out
   const kinds = [setting.F, setting.G, setting.H]
@@ -275,7 +294,13 @@ function addLocals(bound: Bound, jets: readonly Jet[], setting: { F: readonly nu
 }
 
 /** Objective, gradient and curvature at theta (p, fitter's scale); the value is Infinity where the law is not defined. */
-export function evaluate(bound: Bound, theta: Float64Array, objective: Objective, curvature: Curvature, out: Evaluation): void {
+export function evaluate(
+  bound: Bound,
+  theta: Float64Array,
+  objective: Objective,
+  curvature: Curvature,
+  out: Evaluation,
+): void {
   const { data, core, slots } = bound
   const p = bound.parameters.length
   const exact = curvature === 'exact'

@@ -31,7 +31,8 @@ export interface Diagnosis {
   outliers: Outlier[]
 }
 
-const print = (v: number) => (v === 0 ? '0' : Math.abs(v) < 1e-3 || Math.abs(v) >= 1e5 ? v.toExponential(2) : Number(v.toPrecision(3)).toString())
+const print = (v: number) =>
+  v === 0 ? '0' : Math.abs(v) < 1e-3 || Math.abs(v) >= 1e5 ? v.toExponential(2) : Number(v.toPrecision(3)).toString()
 
 /** Names of the parameters in a law's exponents and floor: what a reader takes a fit for. */
 export function shapeParameters(law: Law): string[] {
@@ -40,7 +41,13 @@ export function shapeParameters(law: Law): string[] {
 }
 
 /** Everything worth saying about a fit. */
-export function diagnose(law: Law, prepared: Prepared, problem: Problem, best: Minimum, constraints: Constraints): Diagnosis {
+export function diagnose(
+  law: Law,
+  prepared: Prepared,
+  problem: Problem,
+  best: Minimum,
+  constraints: Constraints,
+): Diagnosis {
   const warnings: string[] = []
   const { bound, objective, free } = problem
   const theta = thetaAt(problem, best.phi)
@@ -50,7 +57,8 @@ export function diagnose(law: Law, prepared: Prepared, problem: Problem, best: M
   evaluateAt(problem, best.phi, 'reweighted', at)
   const scaled = new Float64Array(n * n)
   const diagonal = Float64Array.from({ length: n }, (_, i) => Math.sqrt(Math.max(at.curvature[i * n + i], 1e-300)))
-  for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) scaled[i * n + j] = at.curvature[i * n + j] / diagonal[i] / diagonal[j]
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j < n; j++) scaled[i * n + j] = at.curvature[i * n + j] / diagonal[i] / diagonal[j]
   const { values, vectors } = eigen(scaled, n)
   const condition = values[n - 1] / Math.max(values[0], values[n - 1] * 1e-16)
   const flatDirection = Object.fromEntries(
@@ -74,7 +82,8 @@ export function diagnose(law: Law, prepared: Prepared, problem: Problem, best: M
     const value = natural(i)
     const [low, high] = look(name)
     const k = free.indexOf(name)
-    const bounded = best.phi[k] <= problem.low[k] ? problem.low[k] : best.phi[k] >= problem.high[k] ? problem.high[k] : null
+    const bounded =
+      best.phi[k] <= problem.low[k] ? problem.low[k] : best.phi[k] >= problem.high[k] ? problem.high[k] : null
     if (bounded !== null) {
       unidentified.add(name)
       warnings.push(`${name} is at its bound ${print(bounded)}: the data would take it further`)
@@ -109,10 +118,13 @@ export function diagnose(law: Law, prepared: Prepared, problem: Problem, best: M
     warnings.push(partner ? `${name} and ${partner} trade off: ${any}` : `${name} is not identified: ${any}`)
   }
   for (const name of unidentified)
-    if (!found.has(name)) warnings.push(`${name} is not identified: its term may be twice or half as large with as good a fit`)
+    if (!found.has(name))
+      warnings.push(`${name} is not identified: its term may be twice or half as large with as good a fit`)
   warnings.push(...ratioWarning(bound, law))
   if (law.core.c && law.parameters.some(p => p.name === 'C_T'))
-    warnings.push('C_T and b cannot be told apart: only the product C_T·e^b is identified; b is held at 0 and C_T is that product')
+    warnings.push(
+      'C_T and b cannot be told apart: only the product C_T·e^b is identified; b is held at 0 and C_T is that product',
+    )
   const outliers = outliersOf(prepared, bound, theta, objective)
   for (const outlier of outliers.slice(0, 5))
     warnings.push(
@@ -123,7 +135,14 @@ export function diagnose(law: Law, prepared: Prepared, problem: Problem, best: M
 }
 
 /** The parameter that moves most, in units of the curvature, along a profile. */
-function partnerOf(problem: Problem, bound: Bound, name: string, { atLow, atHigh }: Profile, diagonal: Float64Array, best: Float64Array): string | undefined {
+function partnerOf(
+  problem: Problem,
+  bound: Bound,
+  name: string,
+  { atLow, atHigh }: Profile,
+  diagonal: Float64Array,
+  best: Float64Array,
+): string | undefined {
   let most = 0
   let partner: string | undefined
   problem.free.forEach((other, k) => {
@@ -157,17 +176,23 @@ function ratioWarning({ data }: Bound, law: Law): string[] {
   if (xx < 1e-6 * data.count) return ['every row has the same N: nothing can be said of how the loss depends on it']
   if (yy < 1e-6 * data.count) return ['every row has the same D: nothing can be said of how the loss depends on it']
   if (high / low < 1.3)
-    return [`every row has D/N near ${print(Math.sqrt(low * high))}: N and D cannot be told apart, and A, B and the exponents trade off`]
+    return [
+      `every row has D/N near ${print(Math.sqrt(low * high))}: N and D cannot be told apart, and A, B and the exponents trade off`,
+    ]
   const correlation = xy / Math.sqrt(xx * yy)
   return Math.abs(correlation) > 0.99
-    ? [`N and D rise together in these rows (correlation of their logarithms ${correlation.toFixed(3)}): their effects are hard to tell apart`]
+    ? [
+        `N and D rise together in these rows (correlation of their logarithms ${correlation.toFixed(3)}): their effects are hard to tell apart`,
+      ]
     : []
 }
 
 /** Rows beyond six robust standard deviations (1.4826 times the median absolute residual), farthest first. */
 function outliersOf({ target, lines }: Prepared, bound: Bound, theta: Float64Array, { kind }: Objective): Outlier[] {
   const predicted = predictions(bound, theta)
-  const residual = Float64Array.from(target, (t, i) => (kind === 'squares' ? t - predicted[i] : Math.log(t / predicted[i])))
+  const residual = Float64Array.from(target, (t, i) =>
+    kind === 'squares' ? t - predicted[i] : Math.log(t / predicted[i]),
+  )
   const sizes = Float64Array.from(residual, Math.abs).sort()
   const sigma = 1.4826 * (sizes[Math.floor(sizes.length / 2)] || 0)
   if (sizes.length < 8 || sigma < 1e-12) return []

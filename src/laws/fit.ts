@@ -5,11 +5,11 @@ import { bootstrap, quantile } from './bootstrap.ts'
 import { type Confound, findConfounds } from './confound.ts'
 import { bind, type Objective, predictions } from './core.ts'
 import { diagnose, type Outlier } from './diagnose.ts'
-import { type HeldOut, heldOutFit, type HoldOut } from './hold-out.ts'
+import { type HeldOut, type HoldOut, heldOutFit } from './hold-out.ts'
 import type { Configuration, Law, Parameter, Parameters, Range } from './law.ts'
-import { naturalAt, type Constraints, createProblem, type Problem, thetaAt } from './problem.ts'
+import { type Constraints, createProblem, naturalAt, type Problem, thetaAt } from './problem.ts'
 import { type Prepared, type PrepareOptions, prepareRows, rangeOf } from './rows.ts'
-import { search, type Search } from './starts.ts'
+import { type Search, search } from './starts.ts'
 
 /** Options of a fit. */
 export interface FitOptions extends Constraints, PrepareOptions {
@@ -88,7 +88,10 @@ function weightsOf(rows: readonly Configuration[], column: string | undefined): 
   if (column === undefined) return undefined
   const weights = Float64Array.from(rows, (row, i) => {
     const value = Number(row[column])
-    if (!(value > 0)) throw new RequestError(`weight column '${column}' is '${row[column] ?? ''}' in row ${i + 1}, expected a number above 0`)
+    if (!(value > 0))
+      throw new RequestError(
+        `weight column '${column}' is '${row[column] ?? ''}' in row ${i + 1}, expected a number above 0`,
+      )
     return column === 'loss_standard_error' ? 1 / value ** 2 : value
   })
   const mean = weights.reduce((a, b) => a + b, 0) / weights.length
@@ -109,12 +112,16 @@ export function solve(law: Law, prepared: Prepared, options: FitOptions = {}): S
       `${prepared.rows.length} rows are too few for law ${law.name}: it has ${free} free parameters (${problem.free.join(', ')}), expected at least ${free + 1} rows`,
     )
   const earlier = from.flatMap(values => {
-    const theta = Float64Array.from(parameters, ({ name, transform }) => (transform === 'log' ? Math.log(values[name]) : values[name]))
+    const theta = Float64Array.from(parameters, ({ name, transform }) =>
+      transform === 'log' ? Math.log(values[name]) : values[name],
+    )
     return theta.every(Number.isFinite) ? [theta] : []
   })
   const found = search(problem, { starts, seed, fromTheta: earlier })
   if (!Number.isFinite(found.best.value))
-    throw new Error(`law ${law.name} could not be fitted: none of ${starts} starts lies where it is defined for these rows`)
+    throw new Error(
+      `law ${law.name} could not be fitted: none of ${starts} starts lies where it is defined for these rows`,
+    )
   return { law, prepared, parameters, problem, found, theta: thetaAt(problem, found.best.phi) }
 }
 
@@ -144,7 +151,10 @@ export function describe(solved: Solved, options: FitOptions = {}): Fit {
   else if (found.agreed < 2 && found.finished > 2)
     warnings.push(`only ${found.agreed} of ${found.finished} finished descents reached this minimum: try more --starts`)
   const free = new Set(problem.free)
-  const sampled = resamples > 0 && clusterCount > 1 ? bootstrap(problem, best, clusters, clusterCount, resamples, seed + 1) : { thetas: [], failed: 0 }
+  const sampled =
+    resamples > 0 && clusterCount > 1
+      ? bootstrap(problem, best, clusters, clusterCount, resamples, seed + 1)
+      : { thetas: [], failed: 0 }
   if (sampled.failed > 0.05 * resamples) warnings.push(`${sampled.failed} of ${resamples} resamples did not converge`)
   const names = parameters.map(p => p.name)
   const values = sampled.thetas.map(at => Object.values(naturalAt(parameters, at)))
@@ -186,7 +196,13 @@ export function describe(solved: Solved, options: FitOptions = {}): Fit {
       agreed: found.agreed,
       evaluations: found.evaluations,
     },
-    bootstrap: { resamples: values.length, failed: sampled.failed, clusters: clusterCount, by: prepared.clusterColumn, seed: seed + 1 },
+    bootstrap: {
+      resamples: values.length,
+      failed: sampled.failed,
+      clusters: clusterCount,
+      by: prepared.clusterColumn,
+      seed: seed + 1,
+    },
     sample: { names, values, residuals: Array.from({ length: 41 }, (_, i) => quantile(residuals, i / 40)) },
     options: { starts: options.starts ?? 200, seed, fix: { ...fix }, tie: { ...tie } },
     versions: { bitlaw: '0.1.0' },

@@ -70,7 +70,8 @@ export function leastGaussianError(levels: readonly number[]): number {
 /** Sorted levels of a name: midrise<k> (2^k, none at 0), int<k> (2^k − 1), uint<k> as midrise, ternary, fp<k>e<X>m<Y>; else undefined. */
 function levelsOf(name: string): number[] | undefined {
   const midrise = /^(?:midrise|uint)(\d+)$/.exec(name)
-  if (midrise) return Array.from({ length: 2 ** Number(midrise[1]) }, (_, i, n = 2 ** Number(midrise[1])) => 2 * i - n + 1)
+  if (midrise)
+    return Array.from({ length: 2 ** Number(midrise[1]) }, (_, i, n = 2 ** Number(midrise[1])) => 2 * i - n + 1)
   const integer = name === 'ternary' ? ['', '2'] : /^int(\d+)$/.exec(name)
   if (integer && Number(integer[1]) >= 2) {
     const top = 2 ** (Number(integer[1]) - 1) - 1

@@ -1,7 +1,8 @@
 // Capacity from the error of a format on a Gaussian (Panferov et al. 2025): rho = L0 tanh(F x)^C with
 // x = log(gmse)/log(1/4), a sort of width in bits. A format that was never trained with is predicted from its error.
-import { gaussianError } from './gaussian.ts'
+
 import { A, ALPHA, B, BETA, chinchillaLoss, E, positive, SIZE_COLUMNS } from './chinchilla.ts'
+import { gaussianError } from './gaussian.ts'
 import type { Column, Configuration, Law, Parameter, Parameters } from './law.ts'
 import { NOTHING, numberOf, slot } from './law.ts'
 import { errorPiece, formatName, given, isPlain } from './pieces.ts'
@@ -16,7 +17,12 @@ export function logQuarter(row: Configuration, part: 'w' | 'a'): number {
 
 const COLUMNS: readonly Column[] = [
   ...SIZE_COLUMNS,
-  { name: 'log_quarter_w', kind: 'number', fallback: null, meaning: 'log(gmse)/log(1/4) of weights (0: not quantized)' },
+  {
+    name: 'log_quarter_w',
+    kind: 'number',
+    fallback: null,
+    meaning: 'log(gmse)/log(1/4) of weights (0: not quantized)',
+  },
   { name: 'log_quarter_a', kind: 'number', fallback: null, meaning: 'log(gmse)/log(1/4) of activations' },
   { name: 'format_w', kind: 'text', fallback: null, meaning: 'format of weights, where log_quarter_w is absent' },
   { name: 'format_a', kind: 'text', fallback: null, meaning: 'format of activations, where log_quarter_a is absent' },

@@ -5,9 +5,9 @@ import { bind, predictions, reweigh } from './core.ts'
 import type { FitOptions, Solved } from './fit.ts'
 import { bitsOf, type Configuration, numberOf, textOf } from './law.ts'
 import { minimise } from './minimise.ts'
+import { formatName, given } from './pieces.ts'
 import { thetaAt, withBound } from './problem.ts'
 import { createRandom } from './random.ts'
-import { formatName, given } from './pieces.ts'
 import { search } from './starts.ts'
 
 /** How rows are held out. `folds` is 5 random folds, `folds:k` k of them. */
@@ -62,7 +62,13 @@ function largest(values: readonly number[]): Int32Array {
 }
 
 /** Sets of row indices to leave out, one after the other. */
-export function splitsOf(rows: readonly Configuration[], clusters: ArrayLike<number>, clusterCount: number, holdOut: HoldOut, seed: number): number[][] {
+export function splitsOf(
+  rows: readonly Configuration[],
+  clusters: ArrayLike<number>,
+  clusterCount: number,
+  holdOut: HoldOut,
+  seed: number,
+): number[][] {
   const byGroup = (group: ArrayLike<number>, skip?: number): number[][] => {
     const out = new Map<number, number[]>()
     for (let i = 0; i < rows.length; i++) if (group[i] !== skip) out.set(group[i], [...(out.get(group[i]) ?? []), i])
@@ -78,7 +84,10 @@ export function splitsOf(rows: readonly Configuration[], clusters: ArrayLike<num
   }
   const folds = /^folds(?::(\d+))?$/.exec(holdOut)
   const k = folds ? Number(folds[1] ?? 5) : 0
-  if (k < 2) throw new RequestError(`unknown hold-out '${holdOut}', expected largest-n, largest-d, precision, sizes, folds or folds:<k> with k at least 2`)
+  if (k < 2)
+    throw new RequestError(
+      `unknown hold-out '${holdOut}', expected largest-n, largest-d, precision, sizes, folds or folds:<k> with k at least 2`,
+    )
   const random = createRandom(seed + 17)
   const order = Array.from({ length: clusterCount }, (_, i) => [random(), i] as const).sort((a, b) => a[0] - b[0])
   const fold = new Int32Array(clusterCount)
@@ -89,7 +98,11 @@ export function splitsOf(rows: readonly Configuration[], clusters: ArrayLike<num
 }
 
 /** Held-out residuals ln measured − ln predicted by row; null where a row was not held out or needs a parameter that only it has. */
-export function heldOutResiduals(solved: Solved, splits: readonly number[][], { starts = 40, seed = 0 }: { starts?: number; seed?: number } = {}) {
+export function heldOutResiduals(
+  solved: Solved,
+  splits: readonly number[][],
+  { starts = 40, seed = 0 }: { starts?: number; seed?: number } = {},
+) {
   const { problem, prepared, found, law, parameters } = solved
   const { rows, target } = prepared
   const own = new Float64Array(rows.length)
@@ -109,7 +122,15 @@ export function heldOutResiduals(solved: Solved, splits: readonly number[][], { 
     const best = searched.value <= near.value ? searched : near
     const theta = thetaAt(problem, best.phi)
     const some = left.map(i => rows[i])
-    const predicted = predictions(bind(law.core, parameters, some, left.map(i => target[i])), theta)
+    const predicted = predictions(
+      bind(
+        law.core,
+        parameters,
+        some,
+        left.map(i => target[i]),
+      ),
+      theta,
+    )
     left.forEach((i, j) => {
       const needed = law.parametersFor?.([rows[i]]).map(p => p.name) ?? []
       const predictable = needed.every(name => seen.has(name)) && predicted[j] > 0
@@ -129,7 +150,8 @@ export function heldOutFit(solved: Solved, holdOut: HoldOut, options: FitOptions
   const free = solved.problem.free.length
   const most = Math.max(...splits.map(left => left.length))
   const warnings: string[] = []
-  if (rows.length - most <= free) warnings.push(`holding out ${most} of ${rows.length} rows leaves too few for ${free} parameters`)
+  if (rows.length - most <= free)
+    warnings.push(`holding out ${most} of ${rows.length} rows leaves too few for ${free} parameters`)
   const { residuals, unknown } = heldOutResiduals(solved, splits, { seed: options.seed })
   if (unknown > 0) warnings.push(`${unknown} held-out rows have a format that the other rows lack: not predicted`)
   let squares = 0
@@ -146,5 +168,12 @@ export function heldOutFit(solved: Solved, holdOut: HoldOut, options: FitOptions
       : holdOut === 'largest-d'
         ? `D >= ${Math.min(...values('D')).toPrecision(4)}`
         : `${splits.length} groups in turn`
-  return { rmse: count > 0 ? Math.sqrt(squares / count) : Number.NaN, rows: count, split: holdOut, left, residuals, warnings }
+  return {
+    rmse: count > 0 ? Math.sqrt(squares / count) : Number.NaN,
+    rows: count,
+    split: holdOut,
+    left,
+    residuals,
+    warnings,
+  }
 }

@@ -16,7 +16,14 @@ import { quartet, quartetBase } from './quartet.ts'
 import { sardana } from './sardana.ts'
 import { sun } from './sun.ts'
 
+export { type Comparison, type FitDocument, fitLaws } from './compare.ts'
+export { fitFigure } from './figure.ts'
+export { type Fit, type FitOptions, fit, type Solved } from './fit.ts'
+export type { HeldOut, HoldOut } from './hold-out.ts'
 export type * from './law.ts'
+export { type PredictionDocument, predictFit, predictionInterval, predictPublished, readFits } from './prediction.ts'
+export { outside } from './rows.ts'
+export { lifetimeFlops, lifetimeOptimum } from './sardana.ts'
 
 /** Every law, in the order of `bitlaw laws`. */
 export const LAWS: readonly Law[] = [

@@ -2,7 +2,16 @@
 // exponentially with the bits kept; models trained at few bits lose less. Only C_T·e^b can be found from data, so fits
 // hold b = 0 and their C_T is that product.
 import { A, ALPHA, B, chinchillaLoss, E, exponent, positive, SIZE_COLUMNS } from './chinchilla.ts'
-import { effectiveShare, KUMAR_RANGE, KUMAR_SETUP, optimalBits, partColumns, partParameters, parts, table2 } from './kumar.ts'
+import {
+  effectiveShare,
+  KUMAR_RANGE,
+  KUMAR_SETUP,
+  optimalBits,
+  partColumns,
+  partParameters,
+  parts,
+  table2,
+} from './kumar.ts'
 import { type Column, type Law, NOTHING, numberOf, type Parameter, type Parameters, slot } from './law.ts'
 import { bitsPiece, hasPost, postBitsPiece, trainedBitsPiece } from './pieces.ts'
 
@@ -79,7 +88,13 @@ const TRAINED = [
 ] as const
 
 const trained = (name: string, part: string): Parameter =>
-  positive(name, `how fast training ${part} at more bits than P_post exposes them to damage`, '1/bit', [0.3, 3], [1e-4, 1e4])
+  positive(
+    name,
+    `how fast training ${part} at more bits than P_post exposes them to damage`,
+    '1/bit',
+    [0.3, 3],
+    [1e-4, 1e4],
+  )
 
 /** Training and PTQ in one law (Eq. 9): delta by N_eff, and robust models lose less. */
 export const kumarUnified: Law = {
@@ -141,7 +156,8 @@ export const kumarUnified: Law = {
     if (!hasPost(c)) return { ...NOTHING, loss: before, nEff, optimalBits: bits }
     const post = numberOf(c, 'P_post')
     let robust = 1
-    for (const [column, name] of TRAINED) robust *= Math.max(0, -Math.expm1(-p[name] * (numberOf(c, column, 16) - post)))
+    for (const [column, name] of TRAINED)
+      robust *= Math.max(0, -Math.expm1(-p[name] * (numberOf(c, column, 16) - post)))
     const delta = damage(p, nEff, d, post) * robust
     const dCrit = robust > 0 ? criticalTokens(p, damage(p, nEff, 1, post) * robust) : null
     return { loss: before + delta, nEff, deltaPtq: delta, dCrit, optimalBits: bits }

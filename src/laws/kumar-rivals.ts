@@ -5,7 +5,12 @@ import type { Column, Core, Law, Parameter, Parameters } from './law.ts'
 import { bitsOf, NOTHING, numberOf, slot } from './law.ts'
 import { bitsFactor, bitsPiece, powerPiece } from './pieces.ts'
 
-const BITS: Column = { name: 'P_w', kind: 'number', fallback: 16, meaning: 'bits of weights (or of all parts alike) in training' }
+const BITS: Column = {
+  name: 'P_w',
+  kind: 'number',
+  fallback: 16,
+  meaning: 'bits of weights (or of all parts alike) in training',
+}
 const CHINCHILLA: Core = { a: slot('A'), alpha: slot('alpha'), b: slot('B'), beta: slot('beta'), E: slot('E') }
 const gammaOf = (name: string, of: string): Parameter =>
   positive(name, `bits over which ${of} are lost`, 'bits', [0.5, 5], [1e-3, 1e4])

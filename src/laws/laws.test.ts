@@ -29,7 +29,8 @@ test('predictions and derived results agree with the published values', () => {
   at['kumar_delta N=220e6 D=26e9, 3/4/5/6 bit'].forEach((wanted: number, i: number) => {
     close(predict('kumar_delta', delta, { ...run, P_post: 3 + i }).deltaPtq, wanted, 4)
   })
-  const share = (row: object) => (predict('kumar', kumar, { ...run, ...row }).nEff ?? 0) / (predict('kumar', kumar, run).nEff ?? 1)
+  const share = (row: object) =>
+    (predict('kumar', kumar, { ...run, ...row }).nEff ?? 0) / (predict('kumar', kumar, run).nEff ?? 1)
   const full = (gamma: number, n: number) => 1 - Math.exp(-16 / gamma + n)
   ;[3, 4, 6, 8].forEach((bits, i) => {
     close(share({ P_w: bits }) * full(2.6745, 0.3037), at['kumar f_w 3/4/6/8 bit'][i], 3)
@@ -38,7 +39,11 @@ test('predictions and derived results agree with the published values', () => {
   close(share({ P_kv: 4 }) * full(0.9578, 2.4185), at['kumar f_kv 4 bit'], 3)
   const [withOffsets, without] = at['kumar P* W=A=KV with offsets / without']
   close(predict('kumar', kumar, run).optimalBits, withOffsets, 1)
-  close(predict('kumar_unified_train', fitOf('kumar_unified_train', 'kumar2024_no_offsets'), run).optimalBits, without, 2)
+  close(
+    predict('kumar_unified_train', fitOf('kumar_unified_train', 'kumar2024_no_offsets'), run).optimalBits,
+    without,
+    2,
+  )
   const sun = fitOf('sun')
   const formats = [[2, 1], [1, 2], [3, 0], [4, 3]] // biome-ignore format: pairs
   at['sun 1B/100B G=128 E2M1/E1M2/E3M0/E4M3'].forEach((wanted: number, i: number) => {
@@ -71,9 +76,11 @@ test('constants are those of the published list', () => {
     if (wanted !== undefined) expect(value).toBe(wanted)
   }
   const epoch = published.besiroglu2024.published
-  for (const name of ['A', 'B', 'E', 'alpha', 'beta']) expect(fitOf('chinchilla', 'besiroglu2024')[name]).toBe(epoch[name])
+  for (const name of ['A', 'B', 'E', 'alpha', 'beta'])
+    expect(fitOf('chinchilla', 'besiroglu2024')[name]).toBe(epoch[name])
   const rounded = published.hoffmann2022.rounded
-  for (const name of ['A', 'B', 'E', 'alpha', 'beta']) expect(fitOf('chinchilla', 'hoffmann2022')[name]).toBe(rounded[name])
+  for (const name of ['A', 'B', 'E', 'alpha', 'beta'])
+    expect(fitOf('chinchilla', 'hoffmann2022')[name]).toBe(rounded[name])
   const { k, beta, alpha, gamma } = published.ouyang2024
   expect(fitOf('ouyang')).toEqual({ k, beta, alpha, gamma })
   const [p, q, c, E] = published.gadre2024_fit_on_5_points_c4_val.rpj
@@ -115,15 +122,19 @@ test('the joint optimum of bits does not depend on compute; with N fixed it grow
     // C = (6/16) N D P, all three free
     const best = least(
       bits =>
-        loss(...((n: number) => [n, (compute * 16) / 6 / n / bits, bits] as const)(
-          10 ** least(e => loss(10 ** e, (compute * 16) / 6 / 10 ** e / bits, bits), 7, 12),
-        )),
+        loss(
+          ...((n: number) => [n, (compute * 16) / 6 / n / bits, bits] as const)(
+            10 ** least(e => loss(10 ** e, (compute * 16) / 6 / 10 ** e / bits, bits), 7, 12),
+          ),
+        ),
       5,
       10,
     )
     expect(Math.abs(best - joint)).toBeLessThan(0.1)
   }
-  const fixed = [1e20, 1e21, 1e22].map(compute => least(bits => loss(1e8, (compute * 16) / 6 / 1e8 / bits, bits), 4, 20))
+  const fixed = [1e20, 1e21, 1e22].map(compute =>
+    least(bits => loss(1e8, (compute * 16) / 6 / 1e8 / bits, bits), 4, 20),
+  )
   expect(fixed[1]).toBeGreaterThan(fixed[0])
   expect(fixed[2]).toBeGreaterThan(fixed[1])
 })
@@ -157,7 +168,9 @@ test('a model that is served more should be smaller', () => {
 test('least Gaussian errors agree with the golden list', () => {
   const path = golden('fits', 'gmse.json')
   if (!path) return
-  for (const [name, { gmse, log_quarter }] of Object.entries<{ gmse: number; log_quarter: number }>(JSON.parse(readFileSync(path, 'utf8')).formats)) {
+  for (const [name, { gmse, log_quarter }] of Object.entries<{ gmse: number; log_quarter: number }>(
+    JSON.parse(readFileSync(path, 'utf8')).formats,
+  )) {
     if (name === 'bf16') continue // rounding without levels
     expect(gaussianError(name) / gmse).toBeCloseTo(1, 8)
     expect(Math.log(gaussianError(name)) / Math.log(1 / 4)).toBeCloseTo(log_quarter, 8)

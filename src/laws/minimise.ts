@@ -27,7 +27,11 @@ export interface DescentOptions {
 const TOLERANCE = 1e-13
 
 /** Descends from phi (not changed). */
-export function minimise(problem: Problem, start: Float64Array, { maxEvaluations = 400, scale: near }: DescentOptions = {}): Minimum {
+export function minimise(
+  problem: Problem,
+  start: Float64Array,
+  { maxEvaluations = 400, scale: near }: DescentOptions = {},
+): Minimum {
   const n = start.length
   const { low, high } = problem
   let phi = Float64Array.from(start, (v, i) => Math.min(Math.max(v, low[i]), high[i]))

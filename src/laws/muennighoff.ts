@@ -4,7 +4,13 @@ import { A, ALPHA, B, BETA, chinchillaLoss, E, positive, SIZE_COLUMNS } from './
 import { type Configuration, type Law, NOTHING, numberOf, slot } from './law.ts'
 import { repetitionPiece } from './pieces.ts'
 
-const BASE = { A: Math.exp(6.255414), B: Math.exp(7.3049974), E: Math.exp(0.6254804), alpha: 0.3526596, beta: 0.3526596 }
+const BASE = {
+  A: Math.exp(6.255414),
+  B: Math.exp(7.3049974),
+  E: Math.exp(0.6254804),
+  alpha: 0.3526596,
+  beta: 0.3526596,
+}
 
 const uniqueOf = (row: Configuration) => Math.min(numberOf(row, 'D_unique', numberOf(row, 'D')), numberOf(row, 'D'))
 

@@ -55,7 +55,7 @@ const QUEST_FIT: PublishedFit = {
   },
   source: `${QUEST}, efficiency factors`,
   setup: 'Llama-like transformers on C4, 30M to 800M parameters, QuEST quantization-aware training',
-  range: { N: [30e6, 800e6], P_w: [1, 8], P_a: [1, 16], 'D/N': [25, 100] },
+  range: { N: [30e6, 800e6], P_w: [1, 16], P_a: [1, 16], 'D/N': [25, 100] },
   notes: ['multipliers only: the paper prints no A, B, E for them, so there is no loss'],
 }
 
@@ -67,7 +67,8 @@ export const multiplier: Law = {
   source: `Frantar et al. 2025, arXiv 2502.16440; ${QUEST}`,
   response: 'loss',
   parameters: [A, B, E, ALPHA, BETA],
-  parametersFor: rows => freeParameters(rows, multiplierName, format => `share of N that ${format} (weights/activations) leaves`),
+  parametersFor: rows =>
+    freeParameters(rows, multiplierName, format => `share of N that ${format} (weights/activations) leaves`),
   columns: [...SIZE_COLUMNS, ...FORMAT_COLUMNS],
   fits: [QUEST_FIT],
   core: {
@@ -90,7 +91,12 @@ export const frantar: Law = {
   fits: [
     {
       name: 'frantar2025',
-      parameters: { 'eff int4/BF16': 0.923, 'eff int4/int4': 0.747, 'eff int1/int1': 0.067, 'eff sparse50/BF16': 0.871 },
+      parameters: {
+        'eff int4/BF16': 0.923,
+        'eff int4/int4': 0.747,
+        'eff int1/int1': 0.067,
+        'eff sparse50/BF16': 0.871,
+      },
       source: 'Frantar et al. 2025, arXiv 2502.16440, effective parameter multipliers',
       setup: 'decoder-only transformers on C4, quantized or sparse in training',
       range: { P_w: [1, 16], P_a: [1, 16] },

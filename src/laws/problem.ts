@@ -3,7 +3,7 @@
 // hardly trade off, which makes the problem a thousand times better conditioned.
 import { RequestError } from '../formats/error.ts'
 import type { Bound, Objective } from './core.ts'
-import { createEvaluation, type Curvature, type Evaluation, evaluate } from './derivatives.ts'
+import { type Curvature, createEvaluation, type Evaluation, evaluate } from './derivatives.ts'
 import type { Parameter, Slot } from './law.ts'
 
 /** What is held where: values in natural units. */
@@ -36,20 +36,32 @@ const onScale = (parameter: Parameter, value: number) => (parameter.transform ==
 function known(name: string, parameters: readonly Parameter[], what: string): Parameter {
   const found = parameters.find(p => p.name === name)
   if (!found)
-    throw new RequestError(`cannot ${what} '${name}', expected one of the law's parameters ${parameters.map(p => p.name).join(', ')}`)
+    throw new RequestError(
+      `cannot ${what} '${name}', expected one of the law's parameters ${parameters.map(p => p.name).join(', ')}`,
+    )
   return found
 }
 
 /** Sets up the free coordinates. */
-export function createProblem(bound: Bound, objective: Objective, { fix = {}, tie = {}, bounds = {} }: Constraints = {}): Problem {
+export function createProblem(
+  bound: Bound,
+  objective: Objective,
+  { fix = {}, tie = {}, bounds = {} }: Constraints = {},
+): Problem {
   const { parameters, data, core } = bound
   const p = parameters.length
   for (const name of Object.keys(bounds)) known(name, parameters, 'bound')
   for (const [name, value] of Object.entries(fix))
     if (!Number.isFinite(onScale(known(name, parameters, 'fix'), value)))
-      throw new RequestError(`cannot fix ${name} at ${value}, expected a number${known(name, parameters, 'fix').transform === 'log' ? ' above 0' : ''}`)
+      throw new RequestError(
+        `cannot fix ${name} at ${value}, expected a number${known(name, parameters, 'fix').transform === 'log' ? ' above 0' : ''}`,
+      )
   for (const [name, other] of Object.entries(tie))
-    if (known(name, parameters, 'tie').transform !== known(other, parameters, 'tie').transform || tie[other] !== undefined || name === other)
+    if (
+      known(name, parameters, 'tie').transform !== known(other, parameters, 'tie').transform ||
+      tie[other] !== undefined ||
+      name === other
+    )
       throw new RequestError(`cannot tie '${name}' to '${other}', expected a free parameter of the same kind`)
   const tiedTo = new Set(Object.values(tie))
   const freeIndex = new Map<string, number>()
@@ -154,7 +166,9 @@ export function phiAt({ map, offset, free, bound }: Problem, theta: Float64Array
 
 /** Natural values by name at theta. */
 export function naturalAt(parameters: readonly Parameter[], theta: ArrayLike<number>): Record<string, number> {
-  return Object.fromEntries(parameters.map(({ name, transform }, i) => [name, transform === 'log' ? Math.exp(theta[i]) : theta[i]]))
+  return Object.fromEntries(
+    parameters.map(({ name, transform }, i) => [name, transform === 'log' ? Math.exp(theta[i]) : theta[i]]),
+  )
 }
 
 /** theta of natural values. */

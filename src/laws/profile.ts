@@ -2,7 +2,8 @@
 // where the objective has risen by no more than a tolerance.
 import type { Bound, Objective } from './core.ts'
 import { minimise } from './minimise.ts'
-import { type Constraints, createProblem, naturalAt, phiAt, type Problem, thetaAt } from './problem.ts'
+import { type Constraints, createProblem, naturalAt, type Problem, phiAt, thetaAt } from './problem.ts'
+import { search } from './starts.ts'
 
 /** Range of one parameter (natural units), whether an end is a bound, and all parameters at both ends. */
 export interface Profile {
@@ -40,21 +41,28 @@ export function profile(
     let at = best[index]
     let step = Math.max(Math.abs(at) * 0.02, 0.005)
     let outsideAt = Number.NaN
-    for (let tries = 0; tries < 60; tries++) {
+    let rescues = 0
+    for (let tries = 0; tries < 80; tries++) {
       if ((end - at) * direction <= 1e-12 * Math.max(1, Math.abs(end))) return inside
       const known = Number.isFinite(outsideAt)
       let next = known ? (at + outsideAt) / 2 : at + direction * step
       if ((next - end) * direction > 0) next = end
-      if (known && Math.abs(next - at) < 1e-5 * Math.max(Math.abs(at), 1e-4)) return inside
       const problem = held(next)
+      const settled = known && Math.abs(next - at) < 1e-4 * Math.max(Math.abs(at - best[index]), 1e-6)
+      if (settled && rescues >= 3) return inside
       const start = inside.slice()
       start[index] = next
-      const found = minimise(problem, phiAt(problem, start), { maxEvaluations: 200 })
+      // a descent from the last point may end on another ridge: before the range is closed, look once more from afar
+      const found = settled
+        ? search(problem, { starts: 24, seed: ++rescues }).best
+        : minimise(problem, phiAt(problem, start), { maxEvaluations: 200 })
       if (found.value <= limit) {
         inside = thetaAt(problem, found.phi)
         at = next
-        step *= 2
-      } else outsideAt = next
+        if (settled) outsideAt = Number.NaN
+        step = settled ? Math.abs(at - best[index]) * 0.1 : step * 2
+      } else if (settled) return inside
+      else outsideAt = next
     }
     return inside
   }

@@ -1,6 +1,7 @@
 // From a table to what a law is fitted to: are the columns there, are the numbers numbers, what is the target, which
 // rows share a run. Whatever is wrong is named by line, with the reason.
 import { RequestError } from '../formats/error.ts'
+import { printQuantity } from '../table/quantity.ts'
 import { type Configuration, type Law, numberOf, type Range, textOf } from './law.ts'
 import { given, hasPost } from './pieces.ts'
 
@@ -93,7 +94,8 @@ export function prepareRows(rows: readonly Configuration[], law: Law, options: P
     throw new RequestError(
       `${bad.length} of ${rows.length} rows cannot be used: ${bad.slice(0, 10).join('; ')}${bad.length > 10 ? '; …' : ''} (leave them out with --skip-bad-rows)`,
     )
-  if (bad.length > 0) warnings.push(`${bad.length} rows left out: ${bad.slice(0, 10).join('; ')}${bad.length > 10 ? '; …' : ''}`)
+  if (bad.length > 0)
+    warnings.push(`${bad.length} rows left out: ${bad.slice(0, 10).join('; ')}${bad.length > 10 ? '; …' : ''}`)
   if (training > 0) warnings.push(`${training} rows without P_post left out`)
   const used = kept.map(i => rows[i])
   const target = Float64Array.from(used, row =>
@@ -109,7 +111,15 @@ export function prepareRows(rows: readonly Configuration[], law: Law, options: P
     if (!ids.has(key)) ids.set(key, ids.size)
     return ids.get(key) as number
   })
-  return { rows: used, target, lines: kept.map(i => lines[i]), clusters, clusterCount: ids.size, clusterColumn: has ? wanted : null, warnings }
+  return {
+    rows: used,
+    target,
+    lines: kept.map(i => lines[i]),
+    clusters,
+    clusterCount: ids.size,
+    clusterColumn: has ? wanted : null,
+    warnings,
+  }
 }
 
 /** Smallest and largest of N, D, D/N, and of every other number that the law reads. */
@@ -132,14 +142,13 @@ export function rangeOf(law: Law, rows: readonly Configuration[]): Range {
 /** What of a configuration lies outside a range, in words. */
 export function outside(range: Range, configuration: Configuration): string[] {
   const notes: string[] = []
-  const print = (v: number) => Number(v.toPrecision(3)).toString()
+  const print = (v: number) => (v >= 1e4 ? printQuantity(v) : Number(v.toPrecision(3)).toString())
   for (const [name, [low, high]] of Object.entries(range)) {
     const value =
       name === 'D/N'
         ? numberOf(configuration, 'D') / numberOf(configuration, 'N')
         : numberOf(configuration, name, /^P_(w|a|kv)$/.test(name) ? 16 : Number.NaN)
     if (!Number.isFinite(value)) continue
-    if (/^P_(w|a|kv)$/.test(name) && value >= 16) continue // not quantized
     if (value < low * (1 - 1e-9) || value > high * (1 + 1e-9))
       notes.push(`${name} ${print(value)} is outside ${print(low)}..${print(high)}, the range of the fit`)
   }

@@ -9,7 +9,11 @@ export function lifetimeFlops(n: number, d: number, served: number): number {
 }
 
 /** The N and D of least lifetime compute that reach a loss when `served` tokens are served; null where the loss is not above E. */
-export function lifetimeOptimum(p: Parameters, loss: number, served: number): { n: number; d: number; flops: number } | null {
+export function lifetimeOptimum(
+  p: Parameters,
+  loss: number,
+  served: number,
+): { n: number; d: number; flops: number } | null {
   const { A, B, E, alpha, beta = p['alpha'] } = p
   const room = loss - E
   if (!(room > 0)) return null
@@ -39,7 +43,10 @@ export const sardana: Law = {
   title: 'Sardana, lifetime compute',
   formula: 'L = A N^{-\\alpha} + B D^{-\\beta} + E,\\; \\min_{N,D} 6 N D + 2 N D_{served}',
   source: 'Sardana et al. 2023, arXiv 2401.00448',
-  columns: [...chinchilla.columns, { name: 'D_served', kind: 'number', fallback: 0, meaning: 'tokens served over the life' }],
+  columns: [
+    ...chinchilla.columns,
+    { name: 'D_served', kind: 'number', fallback: 0, meaning: 'tokens served over the life' },
+  ],
   fits: CHINCHILLA_FITS.filter(fit => fit.name === 'hoffmann2022_approaches').map(fit => ({
     ...fit,
     name: 'sardana2023',

@@ -4,7 +4,7 @@
 import { coefficientsAt, jetsAt, slotsAt } from './core.ts'
 import { cholesky, solveCholesky } from './linear.ts'
 import { type Minimum, minimise } from './minimise.ts'
-import { phiAt, type Problem, thetaAt } from './problem.ts'
+import { type Problem, phiAt, thetaAt } from './problem.ts'
 import { createRandom } from './random.ts'
 
 /** Non-negative least squares by dropping the most negative unknown; `normal` is (m, m) and `right` (m). */
@@ -136,7 +136,10 @@ export interface SearchOptions {
 }
 
 /** Minimises from many starts by successive halving. */
-export function search(problem: Problem, { starts = 200, seed = 0, from = [], fromTheta = [] }: SearchOptions = {}): Search {
+export function search(
+  problem: Problem,
+  { starts = 200, seed = 0, from = [], fromTheta = [] }: SearchOptions = {},
+): Search {
   const random = createRandom(seed)
   const drawn: Float64Array[] = []
   for (let i = 0; i < starts; i++) {
@@ -155,13 +158,28 @@ export function halve(problem: Problem, starts: readonly Float64Array[], from: r
     return out.filter(m => Number.isFinite(m.value)).sort((a, b) => a.value - b.value)
   }
   const first = run(starts, 6)
-  const second = run(first.slice(0, Math.max(16, Math.ceil(first.length / 4))).map(m => m.phi), 15)
+  const second = run(
+    first.slice(0, Math.max(16, Math.ceil(first.length / 4))).map(m => m.phi),
+    15,
+  )
   const last = second.slice(0, Math.max(8, Math.ceil(starts.length / 12))).map(m => m.phi)
   const finished = run([...last, ...from], 600)
   const best = finished[0]
   if (best === undefined) {
     const phi = starts[0] ?? from[0] ?? new Float64Array(problem.free.length)
-    return { best: { phi, value: Number.POSITIVE_INFINITY, converged: false, evaluations, scale: new Float64Array(phi.length) }, starts: starts.length, finished: 0, agreed: 0, evaluations }
+    return {
+      best: {
+        phi,
+        value: Number.POSITIVE_INFINITY,
+        converged: false,
+        evaluations,
+        scale: new Float64Array(phi.length),
+      },
+      starts: starts.length,
+      finished: 0,
+      agreed: 0,
+      evaluations,
+    }
   }
   const agreed = finished.filter(m => m.value <= best.value * (1 + 1e-6)).length
   return { best, starts: starts.length + from.length, finished: finished.length, agreed, evaluations }

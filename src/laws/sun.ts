@@ -37,7 +37,14 @@ export const sun: Law = {
   parameters: [
     positive('n', 'weight of the term in N', 'nats', [1, 1e4]),
     positive('d', 'weight of the term in D', 'nats', [1, 1e6]),
-    { name: 'eps', meaning: 'loss that no size and no data removes', unit: 'nats', transform: 'linear', bounds: [0, 5], start: [0.5, 2.5] },
+    {
+      name: 'eps',
+      meaning: 'loss that no size and no data removes',
+      unit: 'nats',
+      transform: 'linear',
+      bounds: [0, 5],
+      start: [0.5, 2.5],
+    },
     exponent('alpha', 'exponent of N, also of the error'),
     exponent('beta', 'exponent of D, also of the error'),
     positive('gamma', 'tolerance of the error', '', [1e2, 1e6]),
@@ -46,15 +53,34 @@ export const sun: Law = {
   ],
   columns: [
     ...SIZE_COLUMNS,
-    { name: 'exponent', kind: 'number', fallback: null, meaning: 'exponent bits E (else from format_w); empty: not quantized' },
+    {
+      name: 'exponent',
+      kind: 'number',
+      fallback: null,
+      meaning: 'exponent bits E (else from format_w); empty: not quantized',
+    },
     { name: 'mantissa', kind: 'number', fallback: null, meaning: 'mantissa bits M (else from format_w)' },
     { name: 'block', kind: 'number', fallback: 128, meaning: 'numbers B that share a scale' },
-    { name: 'format_w', kind: 'text', fallback: null, meaning: 'format such as fp4e2m1@128, where the columns are absent' },
+    {
+      name: 'format_w',
+      kind: 'text',
+      fallback: null,
+      meaning: 'format such as fp4e2m1@128, where the columns are absent',
+    },
   ],
   fits: [
     {
       name: 'sun2025',
-      parameters: { n: 69.2343, alpha: 0.2368, d: 68973.0621, beta: 0.5162, eps: 1.9061, gamma: 11334.5197, delta: 3.1926, nu: 2.9543 },
+      parameters: {
+        n: 69.2343,
+        alpha: 0.2368,
+        d: 68973.0621,
+        beta: 0.5162,
+        eps: 1.9061,
+        gamma: 11334.5197,
+        delta: 3.1926,
+        nu: 2.9543,
+      },
       source: 'Sun et al. 2025, arXiv 2501.02423, unified law (Capybara)',
       setup: 'Llama-like transformers on Dolma, floating-point weights, activations and gradients in training',
       range: { N: [41e6, 679e6], D: [10e9, 100e9], exponent: [1, 5], mantissa: [0, 7], block: [32, 512] },
@@ -81,6 +107,12 @@ export const sun: Law = {
     const bits = p['gamma'] * (layout.exponent + 0.5) ** p['delta'] * (layout.mantissa + 0.5) ** p['nu']
     const unit = Math.log2(layout.block) / bits / size ** p['alpha']
     const delta = unit * tokens ** p['beta']
-    return { ...NOTHING, loss: before + delta, nEff: size, deltaPtq: delta, dCrit: (p['d'] / unit) ** (1 / (2 * p['beta'])) }
+    return {
+      ...NOTHING,
+      loss: before + delta,
+      nEff: size,
+      deltaPtq: delta,
+      dCrit: (p['d'] / unit) ** (1 / (2 * p['beta'])),
+    }
   },
 }

@@ -51,7 +51,9 @@ export function parseCsv(name: string, source: string): Table {
   if (twice !== undefined) throw new RequestError(`${name} has two columns named '${twice}'`)
   const rows = body.map(({ cells, line }) => {
     if (cells.length !== columns.length)
-      throw new RequestError(`${name} line ${line} has ${cells.length} cells, expected ${columns.length} as in the header`)
+      throw new RequestError(
+        `${name} line ${line} has ${cells.length} cells, expected ${columns.length} as in the header`,
+      )
     const row: Row = {}
     for (let i = 0; i < columns.length; i++) row[columns[i]] = cellOf(cells[i])
     return row

@@ -25,7 +25,9 @@ function parse(name: string, text: string, line: number): unknown {
   try {
     return JSON.parse(text)
   } catch (error) {
-    throw new RequestError(`${name} line ${line} is not JSON: ${error instanceof Error ? error.message.toLowerCase() : error}`)
+    throw new RequestError(
+      `${name} line ${line} is not JSON: ${error instanceof Error ? error.message.toLowerCase() : error}`,
+    )
   }
 }
 
@@ -44,7 +46,8 @@ export function parseJsonLines(name: string, text: string): Table {
     const values = parse(name, text, 1)
     for (const [i, value] of (values as unknown[]).entries()) add(value, i + 1, 'row')
   } else
-    for (const [i, line] of text.split(/\r?\n/).entries()) if (line.trim() !== '') add(parse(name, line, i + 1), i + 1, 'line')
+    for (const [i, line] of text.split(/\r?\n/).entries())
+      if (line.trim() !== '') add(parse(name, line, i + 1), i + 1, 'line')
   return { name, columns: columnsOf(rows), rows, lines, unit: array ? 'row' : 'line' }
 }
 

@@ -55,7 +55,8 @@ export function printQuantity(value: number, kind: QuantityKind = 'count'): stri
   }
   if (kind === 'seconds') {
     const units: [number, string][] = [[86400 * 2, 'd'], [3600, 'h'], [60, 'min'], [1, 's']] // biome-ignore format: a table
-    for (const [base, unit] of units) if (size >= base) return `${digits(value / (unit === 'd' ? 86400 : base))} ${unit}`
+    for (const [base, unit] of units)
+      if (size >= base) return `${digits(value / (unit === 'd' ? 86400 : base))} ${unit}`
     return `${digits(value * 1e3)} ms`
   }
   const money = kind === 'money'

@@ -76,7 +76,7 @@ test('filters rows', async () => {
   expect(count('w >= 4')).toBe(2)
   expect(count('w = a')).toBe(2)
   expect(count('w = a = 16')).toBe(1)
-  expect(count("q = No and not (w == 4 || w != 16)")).toBe(1)
+  expect(count('q = No and not (w == 4 || w != 16)')).toBe(1)
   expect(count('P_post is empty')).toBe(1)
   expect(count('P_post is not empty')).toBe(2)
   expect(count("P_post = ''")).toBe(1)

@@ -32,7 +32,8 @@ export async function readRows(name: string, bytes: Uint8Array): Promise<Table> 
   } catch {
     throw new RequestError(`${name} is not a table: expected CSV, JSON lines or Parquet`)
   }
-  const json = ['jsonl', 'ndjson', 'json'].includes(ending) || (ending !== 'csv' && ending !== 'tsv' && /^\s*[[{]/.test(text))
+  const json =
+    ['jsonl', 'ndjson', 'json'].includes(ending) || (ending !== 'csv' && ending !== 'tsv' && /^\s*[[{]/.test(text))
   const table = json ? parseJsonLines(name, text) : parseCsv(name, text)
   if (table.rows.length === 0) throw new RequestError(`${name} has no rows`)
   return table
@@ -53,7 +54,10 @@ export function mapColumns(table: Table, mapping: Readonly<Record<string, string
   return {
     ...table,
     columns: [...new Set([...table.columns, ...entries.map(([to]) => to)])],
-    rows: table.rows.map(row => ({ ...row, ...Object.fromEntries(entries.map(([to, from]) => [to, row[from] ?? null])) })),
+    rows: table.rows.map(row => ({
+      ...row,
+      ...Object.fromEntries(entries.map(([to, from]) => [to, row[from] ?? null])),
+    })),
   }
 }
 

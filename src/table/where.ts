@@ -59,7 +59,9 @@ export function parseWhere(source: string, columns: readonly string[]): Test {
   const tokens = tokenize(source)
   let at = 0
   const fail = (expected: string): never => {
-    throw new RequestError(`filter '${source}' cannot be read at ${at < tokens.length ? `'${tokens[at].text}'` : 'its end'}, expected ${expected}`)
+    throw new RequestError(
+      `filter '${source}' cannot be read at ${at < tokens.length ? `'${tokens[at].text}'` : 'its end'}, expected ${expected}`,
+    )
   }
   const is = (...texts: string[]) =>
     at < tokens.length && tokens[at].kind !== 'text' && texts.includes(tokens[at].text.toLowerCase())
@@ -75,7 +77,9 @@ export function parseWhere(source: string, columns: readonly string[]): Test {
     if (token.kind === 'word' && columns.includes(token.text)) return row => row[token.text] ?? null
     const cell = token.kind === 'text' ? token.text || null : cellOf(token.text)
     if (mustBeColumn && token.kind === 'word' && typeof cell === 'string')
-      throw new RequestError(`no column '${token.text}'${didYouMean(token.text, columns)} for filter '${source}', there are ${columns.join(', ')}`)
+      throw new RequestError(
+        `no column '${token.text}'${didYouMean(token.text, columns)} for filter '${source}', there are ${columns.join(', ')}`,
+      )
     return () => cell
   }
   const comparison = (): Test => {
