@@ -70,7 +70,7 @@ export function createAttention(scope: Scope, layer: number, out: Floats, residu
 }
 
 /** What the kernels are told of layer `layer`. */
-export function attentionShape(scope: Scope, layer: number): AttentionShape {
+function attentionShape(scope: Scope, layer: number): AttentionShape {
   const { config, batch, length, compute } = scope
   const { heads, kvHeads, headSize, attention, position } = config
   return {
@@ -82,7 +82,7 @@ export function attentionShape(scope: Scope, layer: number): AttentionShape {
     scale: attention.scale,
     window: attention.windows?.[layer] ?? null,
     compute,
-    ...(position.kind === 'alibi' ? { slopes: alibiSlopes(heads) } : {}),
+    ...(position.kind === 'alibi' ? { slopes: alibiSlopes(heads).map(slope => slope * (position.scale ?? 1)) } : {}),
     ...(attention.softcap === null ? {} : { softcap: attention.softcap }),
   }
 }
