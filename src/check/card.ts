@@ -6,7 +6,7 @@ const SCALE: Readonly<Record<string, number>> = { t: 1e12, trillion: 1e12, b: 1e
 export function tokensFromCard(text: string): number | null {
   let largest: number | null = null
   for (const [, number, unit] of text.matchAll(
-    /(\d+(?:[.,]\d+)?)\s*\+?\s*(T|trillion|B|billion|M|million)\+?\s+(?:\w+\s+){0,2}?tokens/gi,
+    /(\d+(?:[.,]\d+)?)\s*\+?\s*(T|trillion|B|billion|M|million)\+?\s+(?:[\w-]+\s+){0,2}?tokens/gi,
   )) {
     const tokens = Number(number.replace(',', '.')) * SCALE[unit.toLowerCase()]
     if (largest === null || tokens > largest) largest = tokens

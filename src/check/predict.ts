@@ -111,3 +111,9 @@ const OF_THAT_SIZE = 4
 export function recordApplies(record: Record, n: number): boolean {
   return record.rows.some(row => n / row.n < OF_THAT_SIZE && row.n / n < OF_THAT_SIZE)
 }
+
+/** A record that is far off, in words. */
+export function describeRecord({ law, fit, ratio }: Record): string {
+  const times = ratio > 1 ? `${ratio.toPrecision(2)} times too high` : `${(1 / ratio).toPrecision(2)} times too low`
+  return `${law} (${fit}) is ${times} on Llama 2 7B and Llama 3 8B as others measured them; do not rely on it for models of this size`
+}

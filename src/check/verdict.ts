@@ -1,6 +1,6 @@
 // The answer in words: is this checkpoint over-trained for k bits, and what to store it in.
 import type { PredictedDamage, Record } from './predict.ts'
-import { recordApplies } from './predict.ts'
+import { describeRecord, recordApplies } from './predict.ts'
 
 /** Damage measured on this checkpoint. */
 export interface MeasuredDamage {
@@ -51,10 +51,7 @@ export function judge(
       )
   }
   const off = records.filter(record => record.unreliable && recordApplies(record, model.n))
-  for (const record of off)
-    sentences.push(
-      `${record.law} (${record.fit}) is off ${record.ratio.toPrecision(2)} times on Llama 2 7B and Llama 3 8B, models of this size; do not rely on it`,
-    )
+  for (const record of off) sentences.push(describeRecord(record))
   if (model.d !== null && model.decayed !== false && fourBits.some(one => one.deltaPtq > tolerance))
     sentences.push(
       'these laws read damage as growing with data; learning-rate decay explains much of it too (arXiv 2510.06213), so a checkpoint from before the decay may quantize better at the same D',

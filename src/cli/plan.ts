@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { stringify } from 'yaml'
+import { describeRecord, lawRecords, recordApplies } from '../check/predict.ts'
 import { didYouMean, RequestError } from '../formats/error.ts'
 import { findLaw, LAWS } from '../laws/index.ts'
 import { planFigure } from '../plan/figure.ts'
@@ -174,6 +175,22 @@ function problemOf(options: TrainOptions, device: plan.Device, economics: plan.E
   }
 }
 
+/** Published laws that lead where several answer: those that speak of training and of PTQ first. One's own fits come before all. */
+const LEADING = ['kumar_unified', 'kumar_unified_train', 'kumar_wa_offset']
+
+/** Index of the law whose plan is printed first: one's own fit, else the first of LEADING that sees bits, else any that answers. */
+function leadingLaw(fits: readonly plan.LawFit[], optima: readonly plan.LawOptimum[]): number {
+  const rank = (i: number): number => {
+    if (!optima[i].optimum) return Number.POSITIVE_INFINITY
+    if (!plan.seesBits(fits[i])) return 1000 + i
+    if (fits[i].fit.includes('.json')) return i - 1000
+    const place = LEADING.indexOf(fits[i].law.name)
+    return (place < 0 ? LEADING.length : place) * 10 + i / 100
+  }
+  const order = fits.map((_, i) => i).sort((a, b) => rank(a) - rank(b))
+  return optima[order[0]].optimum ? order[0] : -1
+}
+
 function trainAction(options: TrainOptions): void {
   const device = findDevice(options.device)
   const economics: plan.Economics = {
@@ -185,9 +202,7 @@ function trainAction(options: TrainOptions): void {
   const fits = lawFits(options.law, options.fit)
   if (fits.length === 0) throw new RequestError(`law '${options.law}' has no published constants, give --fit FILE`)
   const optima = fits.map(fit => plan.optimumOf(fit, problem))
-  // The first law that answers and sees training bits leads; others stand beside it.
-  const lead = fits.findIndex((fit, i) => optima[i].optimum && plan.seesBits(fit))
-  const index = lead >= 0 ? lead : optima.findIndex(one => one.optimum)
+  const index = leadingLaw(fits, optima)
   if (index < 0) throw new Error(optima[0].notes[0])
   const best = optima[index].optimum as plan.TrainPlan
   const solution = plan.planTraining(
@@ -205,7 +220,7 @@ function trainAction(options: TrainOptions): void {
       flops: best.flops, cost: cost.dollars, bytes: plan.trainingBytes(best.n, best.pw), joules: cost.joules,
       deviceHours: cost.hours, device: device.name, law: optima[index].law, fit: optima[index].fit,
     }, // biome-ignore format: fixed names first
-    region: plan.describeRegion(optima),
+    region: plan.describeRegion([optima[index], ...optima.filter((_, i) => i !== index)]),
     alternatives,
     laws: optima,
     binding: 'plan' in solution ? solution.binding : [],
@@ -283,19 +298,21 @@ function describeTraining(
     '',
     table(
       ['law', 'fit', 'N', 'D', 'bits', 'tie region', 'loss', 'in range'],
-      document.laws.map(({ law, fit, optimum, bitsRegion, insideRange }) =>
+      document.laws.flatMap(({ law, fit, optimum, bitsRegion, insideRange }) =>
         optimum
           ? [
-              law,
-              fit,
-              printQuantity(optimum.n),
-              printQuantity(optimum.d),
-              bitsRegion ? bits(optimum) : '-',
-              bitsRegion ? `${bitsRegion[0].toFixed(1)} to ${bitsRegion[1].toFixed(1)}` : '-',
-              optimum.loss.toFixed(4),
-              insideRange ? 'yes' : 'no',
+              [
+                law,
+                fit,
+                printQuantity(optimum.n),
+                printQuantity(optimum.d),
+                bitsRegion ? bits(optimum) : '-',
+                bitsRegion ? `${bitsRegion[0].toFixed(1)} to ${bitsRegion[1].toFixed(1)}` : '-',
+                optimum.loss.toFixed(4),
+                insideRange ? 'yes' : 'no',
+              ],
             ]
-          : [law, fit, '-', '-', '-', '-', '-', '-'],
+          : [],
       ),
     ),
     '',
@@ -351,8 +368,12 @@ function serveAction(names: readonly string[], options: ServeOptions): void {
     kvFormat: options.kv,
   }
   const solution = plan.planServing(findModels(names), problem, fit)
+  const largest = Math.max(...solution.plans.map(one => one.n))
   const warnings = [
     ...solution.warnings,
+    ...lawRecords([fit])
+      .filter(record => record.unreliable && recordApplies(record, largest))
+      .map(describeRecord),
     `losses are predicted by ${fit.law.name} (${fit.fit}), which saw ${describeRange(fit.range)}; larger models lie outside`,
   ]
   if (options.json) {

@@ -1,6 +1,8 @@
 // Several laws side by side: where each puts the optimum, how flat it is there, where they agree, and what it costs to
 // deviate. The answer is a region, because the optimum is flat and the laws differ.
+
 import type { Law, Parameters, Range } from '../laws/law.ts'
+import { printQuantity } from '../table/quantity.ts'
 import { type CostModel, costFactor } from './cost.ts'
 import { lossAt, planTraining, type TrainPlan, type TrainProblem, type TrainSolution, tied } from './train.ts'
 
@@ -35,9 +37,9 @@ export const TIE = 0.003
 /** True where a law's loss depends on the bits of training. */
 export function seesBits({ law, parameters }: LawFit): boolean {
   const at = (bits: number) => lossAt(law, parameters, { cost: { kind: 'bits' } }, 1e8, 1e10, tied(bits))
-  return (
-    Number.isFinite(at(16)) && Number.isFinite(at(6)) && Number.isFinite(at(6.5)) && Math.abs(at(16) - at(4)) > 1e-9
-  )
+  const values = [16, 8, 6.5, 4].map(at)
+  // A law whose fit is of one low precision only has the same loss at 4 and 8 bits.
+  return values.every(Number.isFinite) && new Set(values).size === values.length
 }
 
 /** Names of the quantities of a plan that lie outside a fit's range, each as a sentence. */
@@ -57,7 +59,7 @@ export function outsideRange(range: Range, plan: TrainPlan, postBits?: number): 
     if (value === undefined) continue
     if (value < low * (1 - 1e-6) || value > high * (1 + 1e-6))
       notes.push(
-        `${name} = ${Number(value.toPrecision(3))} lies outside the ${Number(low.toPrecision(3))} to ${Number(high.toPrecision(3))} that the fit saw`,
+        `${name} = ${printQuantity(value)} lies outside the ${printQuantity(low)} to ${printQuantity(high)} that the fit saw`,
       )
   }
   return notes
@@ -196,21 +198,20 @@ export function isoLoss(
   }
 }
 
-/** The optima in words: "between 6.2 and 8.4 bits; kumar_unified (kumar2024) and quartet agree, gmse says 5". */
+/** The optima in words, the first named leading: "between 6.2 and 8.4 bits; kumar_unified (kumar2024) and quartet agree, gmse says 5". */
 export function describeRegion(optima: readonly LawOptimum[]): string {
-  const seeing = optima.filter(one => one.optimum && one.bitsRegion)
-  if (seeing.length === 0) return 'no law here tells training bits apart'
-  const low = Math.min(...seeing.map(one => one.bitsRegion![0]))
-  const high = Math.max(...seeing.map(one => one.bitsRegion![1]))
-  const [first, ...others] = seeing
+  const [first, ...others] = optima.filter(one => one.optimum && one.bitsRegion)
+  if (!first) return 'no law here tells training bits apart'
   const overlaps = (a: LawOptimum, b: LawOptimum) =>
     a.bitsRegion![0] <= b.bitsRegion![1] && b.bitsRegion![0] <= a.bitsRegion![1]
   const name = (one: LawOptimum) => `${one.law} (${one.fit})`
-  const agreeing = others.filter(one => overlaps(one, first))
+  const agreeing = [first, ...others.filter(one => overlaps(one, first))]
+  const low = Math.min(...agreeing.map(one => one.bitsRegion![0]))
+  const high = Math.max(...agreeing.map(one => one.bitsRegion![1]))
   const differing = others.filter(one => !overlaps(one, first))
-  const parts = [`between ${low.toFixed(1)} and ${high.toFixed(1)} bits`]
-  if (agreeing.length > 0) parts.push(`${[first, ...agreeing].map(name).join(' and ')} agree`)
-  else parts.push(`${name(first)} says ${first.optimum!.pw.toFixed(1)}`)
-  for (const one of differing) parts.push(`${name(one)} says ${one.optimum!.pw.toFixed(1)}`)
-  return parts.join('; ')
+  return [
+    `between ${low.toFixed(1)} and ${high.toFixed(1)} bits`,
+    agreeing.length > 1 ? `${agreeing.map(name).join(' and ')} agree` : `so ${name(first)}`,
+    ...differing.map(one => `${name(one)} says ${one.optimum!.pw.toFixed(1)}`),
+  ].join('; ')
 }

@@ -114,11 +114,13 @@ function planAt(law: Law, parameters: Parameters, problem: TrainProblem, bits: T
     const most = Math.min(affordable, dMax)
     if (!(most >= D_RANGE[0])) return undefined
     if (problem.loss === undefined) return bestD(law, parameters, problem, n, most, bits)
+    // With PTQ, loss falls with D up to the best D only.
+    const turn = bestD(law, parameters, problem, n, most, bits)
     const found = solveDecreasing(
       x => lossAt(law, parameters, problem, n, Math.exp(x), bits),
       problem.loss,
       Math.log(D_RANGE[0]),
-      Math.log(most),
+      Math.log(turn),
     )
     return found === undefined ? undefined : Math.exp(found)
   }

@@ -28,7 +28,7 @@ import type { Figure } from './plot.ts'
 import { findings, whatWasRun } from './summary.ts'
 import {
   csv,
-  escape,
+  escapeHtml,
   htmlTable,
   lawsSection,
   QUANTIZED_COLUMNS,
@@ -47,9 +47,9 @@ const FIGURES = [
 function figureHtml({ id, title, caption, svg, missing }: Figure): string {
   const body =
     svg === null
-      ? `<p class="missing">Not shown: ${escape(missing ?? '')}.</p>`
-      : `<div class="plot">${svg}</div><figcaption>${escape(caption)}</figcaption>`
-  return `<figure id="${id}"><h3>${escape(title)}</h3>${body}</figure>`
+      ? `<p class="missing">Not shown: ${escapeHtml(missing ?? '')}.</p>`
+      : `<div class="plot">${svg}</div><figcaption>${escapeHtml(caption)}</figcaption>`
+  return `<figure id="${id}"><h3>${escapeHtml(title)}</h3>${body}</figure>`
 }
 
 /** A figure that cannot be drawn must not cost the reader the others. */
@@ -87,13 +87,13 @@ export function reportHtml(study: StudyData): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,">
-<title>${escape(title)}</title>
+<title>${escapeHtml(title)}</title>
 <style>${PAGE_STYLE}</style>
 </head>
 <body>
 <main>
-<header><h1>${escape(title)}</h1><p>${escape(whatWasRun(data))}</p></header>
-<section id="summary"><h2>What it shows</h2>${lines.length > 0 ? `<ul>${lines.map(line => `<li>${escape(line)}</li>`).join('')}</ul>` : '<p class="missing">Nothing yet: no finished run.</p>'}</section>
+<header><h1>${escapeHtml(title)}</h1><p>${escapeHtml(whatWasRun(data))}</p></header>
+<section id="summary"><h2>What it shows</h2>${lines.length > 0 ? `<ul>${lines.map(line => `<li>${escapeHtml(line)}</li>`).join('')}</ul>` : '<p class="missing">Nothing yet: no finished run.</p>'}</section>
 <section id="claims"><h2>Claims</h2>
 ${htmlTable(
   ['claim', 'source', 'this study', 'figure'],

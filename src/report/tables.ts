@@ -12,7 +12,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
 }
 
 /** Text as HTML. */
-export function escape(text: string): string {
+export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, char => ENTITIES[char])
 }
 
@@ -28,10 +28,10 @@ export function htmlTable(
   const cell = (value: Cell) =>
     typeof value === 'number'
       ? `<td class="n">${Number.isFinite(value) ? Number(value.toPrecision(5)) : '–'}</td>`
-      : `<td>${escape(value ?? '–')}</td>`
+      : `<td>${escapeHtml(value ?? '–')}</td>`
   const heads = header.map(
     (name, i) =>
-      `<th scope="col">${sortable ? `<button type="button" data-column="${i}">${escape(name)}</button>` : escape(name)}</th>`,
+      `<th scope="col">${sortable ? `<button type="button" data-column="${i}">${escapeHtml(name)}</button>` : escapeHtml(name)}</th>`,
   )
   return `<div class="scroll"><table${id ? ` id="${id}"` : ''}${sortable ? ' class="sortable"' : ''}><thead><tr>${heads.join('')}</tr></thead><tbody>${rows.map(row => `<tr>${row.map(cell).join('')}</tr>`).join('\n')}</tbody></table></div>`
 }
@@ -138,7 +138,7 @@ export function lawsSection(data: ReportData): string {
         rmse === undefined ? '' : `RMSE ${rmse.toFixed(4)} nats`,
         heldOut ? `held out: RMSE ${heldOut.rmse.toFixed(4)} on ${heldOut.rows} rows` : '',
       ]
-      return `<section class="law"><h3>${escape(law)}</h3><p>${escape(figures.filter(Boolean).join(', '))}</p>${htmlTable(['parameter', 'value', '95% interval', ''], values)}${warnings.length > 0 ? `<ul>${warnings.map(line => `<li>${escape(line)}</li>`).join('')}</ul>` : ''}</section>`
+      return `<section class="law"><h3>${escapeHtml(law)}</h3><p>${escapeHtml(figures.filter(Boolean).join(', '))}</p>${htmlTable(['parameter', 'value', '95% interval', ''], values)}${warnings.length > 0 ? `<ul>${warnings.map(line => `<li>${escapeHtml(line)}</li>`).join('')}</ul>` : ''}</section>`
     })
     .join('\n')
 }
