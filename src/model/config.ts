@@ -45,6 +45,12 @@ export type RopeScaling =
       attentionFactor: number
     }
 
+/**
+ * Norm of queries and keys before rotation: an RMS norm of each head with one gain (Qwen 3), or of the whole vector before the
+ * split (OLMo 2); a LayerNorm of each head with one gain and bias (Phi), or with a gain of its own for each (StableLM 2 12B).
+ */
+export type QueryNorm = 'none' | 'head' | 'whole' | 'layerHead' | 'layerEachHead'
+
 /** The record. Widths are counts of numbers, a head's size included, so nothing is derived twice. */
 export interface ModelConfig {
   /** Name of the family in families/, which maps checkpoints: llama, gpt2, gpt_neox … */
@@ -82,8 +88,7 @@ export interface ModelConfig {
   position: Position
   mlp: { gated: boolean; activation: Activation }
   bias: { qkv: boolean; output: boolean; mlp: boolean; head: boolean }
-  /** RMS norm of queries and keys before rotation: per head (Qwen 3), or over the whole vector before the split (OLMo 2). */
-  qkNorm: 'none' | 'head' | 'whole'
+  qkNorm: QueryNorm
   attention: {
     scale: number
     /** q, k, v are clamped to ±clip (OLMo); null: not. */
@@ -115,7 +120,7 @@ export interface ParameterSpec {
 
 /**
  * Canonical names, in this order: `embedding.weight`, `position.weight`, `embeddingNorm.{weight,bias}`, `projectIn.weight`,
- * then for each layer i `layers.<i>.` + `attentionNorm.{weight,bias}`, `q|k|v|o.{weight,bias}`, `qNorm.weight`, `kNorm.weight`,
+ * then for each layer i `layers.<i>.` + `attentionNorm.{weight,bias}`, `q|k|v|o.{weight,bias}`, `qNorm|kNorm.{weight,bias}`,
  * `attentionPostNorm.{weight,bias}`, `mlpNorm.{weight,bias}`, `gate|up|down.{weight,bias}` (no gate where not gated),
  * `mlpPostNorm.{weight,bias}`, then `norm.{weight,bias}`, `projectOut.weight`, `head.{weight,bias}` (no head weight where tied).
  * normPlacement post and inside use attentionPostNorm and mlpPostNorm only; pre uses attentionNorm and mlpNorm only; sandwich all four;
@@ -153,8 +158,14 @@ export function parameterSpecs(config: ModelConfig): ParameterSpec[] {
     addLinear(at('k'), kvHeads * headSize, width, bias.qkv)
     addLinear(at('v'), kvHeads * headSize, width, bias.qkv)
     if (config.qkNorm !== 'none') {
-      add(at('qNorm.weight'), [config.qkNorm === 'head' ? headSize : heads * headSize], 'norm')
-      add(at('kNorm.weight'), [config.qkNorm === 'head' ? headSize : kvHeads * headSize], 'norm')
+      const shared = config.qkNorm === 'head' || config.qkNorm === 'layerHead'
+      for (const [name, count] of [
+        ['qNorm', heads],
+        ['kNorm', kvHeads],
+      ] as const) {
+        add(at(`${name}.weight`), [shared ? headSize : count * headSize], 'norm')
+        if (config.qkNorm === 'layerHead') add(at(`${name}.bias`), [headSize], 'bias')
+      }
     }
     addLinear(at('o'), width, heads * headSize, bias.output)
     if (after) addNorm(at('attentionPostNorm'))

@@ -70,14 +70,18 @@ export function readParameters(
   const parameters = new Map<string, Weights>()
   const left = new Set(tensors.names)
   for (const place of places) {
-    const name = nameIn(tensors, place.file, prefix)
-    if (name === undefined) throw new Error(`the checkpoint has no tensor '${place.file}'`)
-    const { shape } = tensors.info(name)
-    if (!sameShape(shape, place.shape))
-      throw new Error(`tensor '${name}' has shape [${shape.join(', ')}], expected [${place.shape.join(', ')}]`)
-    left.delete(name)
     const matrix = MATRICES.has(place.parts[0].kind)
-    let numbers = toCanonical(readNumbers(tensors, name, matrix && dtype !== 'float32' && place.add === 0), place)
+    const stored = place.files.map(file => {
+      const name = nameIn(tensors, file, prefix)
+      if (name === undefined) throw new Error(`the checkpoint has no tensor '${file}'`)
+      const { shape } = tensors.info(name)
+      const expected = [place.shape[0] / place.files.length, ...place.shape.slice(1)]
+      if (!sameShape(shape, expected))
+        throw new Error(`tensor '${name}' has shape [${shape.join(', ')}], expected [${expected.join(', ')}]`)
+      left.delete(name)
+      return readNumbers(tensors, name, matrix && dtype !== 'float32' && place.add === 0)
+    })
+    let numbers = toCanonical(stored.length === 1 ? stored[0] : joinNumbers(stored), place)
     if (place.add !== 0) numbers = (numbers as Float32Array<ArrayBuffer>).map(x => x + place.add)
     if (dtype === 'bf16' && matrix && !(numbers instanceof Uint16Array)) numbers = roundToBf16(numbers)
     let start = 0

@@ -36,7 +36,7 @@ export async function saveModel(
   const { tokenizer = null, bitlaw, dtype = 'auto', shardBytes = 5e9 } = options
   const { family, raw: spelled } = spellModel(model)
   await writeFolder(folder, async target => {
-    const tensors = tensorPlaces(model.config, family.tensors(model.config)).map(place =>
+    const tensors = tensorPlaces(model.config, family.tensors(model.config)).flatMap(place =>
       toWrite(place, model.parameters, dtype),
     )
     const bf16 = tensors.some(tensor => tensor.dtype === 'BF16')
@@ -153,21 +153,23 @@ function toWrite(
   place: TensorPlace,
   parameters: ReadonlyMap<string, Weights>,
   dtype: 'auto' | 'float32' | 'bf16',
-): TensorToWrite {
-  const stored = () => storedNumbers(parameters, place)
+): TensorToWrite[] {
   const isBf16 =
     dtype === 'bf16' ||
     (dtype === 'auto' && place.parts.every(part => isBf16Exact(parameters.get(part.name), parameters)))
-  return {
-    name: place.file,
+  const { files, shape } = place
+  return files.map((name, i) => ({
+    name,
     dtype: isBf16 ? 'BF16' : 'F32',
-    shape: place.shape,
+    shape: [shape[0] / files.length, ...shape.slice(1)],
     data: () => {
-      const numbers = stored()
+      const all = storedNumbers(parameters, place)
+      const numbers =
+        files.length === 1 ? all : all.slice((i * all.length) / files.length, ((i + 1) * all.length) / files.length)
       if (isBf16) return numbers instanceof Uint16Array ? numbers : roundToBf16(numbers)
       return toFloat32(numbers)
     },
-  }
+  }))
 }
 
 /** bf16 bits, or floats of a model with bf16 matrices that are bf16 numbers all. */

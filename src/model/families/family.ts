@@ -12,6 +12,8 @@ export interface TensorRule {
   transposed?: boolean
   /** Row i of the parts joined is row rows[i] of the file's matrix; absent: the same order. */
   rows?: (config: ModelConfig) => Int32Array
+  /** The part lies in this many tensors of equal size behind one another, `#` in `file` being their number. */
+  slices?: (config: ModelConfig) => number
   /** This is added to the file's numbers on reading (llama.cpp stores Gemma's norm weights with 1 added). */
   add?: number
 }
@@ -41,8 +43,11 @@ export interface Family {
 
 /** One tensor of a checkpoint and what it holds. */
 export interface TensorPlace {
+  /** Its name; of a part in several tensors, the name with `#`. */
   file: string
-  /** Shape in the file. */
+  /** Names of the tensors that hold it, one behind the other: [file] but for a part in several. */
+  files: readonly string[]
+  /** Shape in the file; of several tensors, all of them joined. */
   shape: readonly number[]
   parts: readonly ParameterSpec[]
   transposed: boolean
@@ -69,8 +74,11 @@ export function tensorPlaces(config: ModelConfig, rules: readonly TensorRule[]):
     const inputs = parts[0].shape.slice(1)
     const outputs = parts.reduce((sum, part) => sum + part.shape[0], 0)
     const transposed = rule.transposed === true && inputs.length === 1
+    const file = fill(rule.file)
+    const slices = rule.slices?.(config)
     places.push({
-      file: fill(rule.file),
+      file,
+      files: slices === undefined ? [file] : Array.from({ length: slices }, (_, i) => file.replace('#', String(i))),
       shape: transposed ? [...inputs, outputs] : [outputs, ...inputs],
       parts,
       transposed,

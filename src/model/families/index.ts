@@ -1,6 +1,7 @@
 // All families, and the one that a config.json belongs to.
 import { didYouMean, RequestError } from '../../formats/error.ts'
 import type { ModelConfig } from '../config.ts'
+import { bitlaw } from './bitlaw.ts'
 import { bloom } from './bloom.ts'
 import { falcon } from './falcon.ts'
 import type { Family } from './family.ts'
@@ -27,6 +28,7 @@ import { starcoder2 } from './starcoder2.ts'
 export const FAMILIES: readonly Family[] = [
   ...[gpt2, opt, bloom, gpt_neox, gpt_neo, llama, mistral, qwen2, qwen3, olmo, olmo2, smollm3, starcoder2],
   ...[gemma2, gemma3, phi, gptj, falcon, stablelm],
+  bitlaw,
 ]
 
 /** The family of a name (`model_type`), or undefined. */

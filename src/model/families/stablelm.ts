@@ -1,5 +1,5 @@
 // StableLM (3B-4E1T, 2): Llama with LayerNorms, a quarter of each head rotated, and in the 12B size a parallel residual and normed heads.
-import type { Family } from './family.ts'
+import { type Family, one } from './family.ts'
 import { LLAMA_TENSORS, ROTARY_BUFFERS, readWidths } from './llama.ts'
 import { readRope } from './rope.ts'
 
@@ -30,15 +30,22 @@ export const stablelm: Family = {
       position: readRope(read, { context, fraction: 0.25 }),
       mlp: { gated: true, activation: read.activation('hidden_act', 'silu') },
       bias: { qkv: read.flag('use_qkv_bias', false), output: false, mlp: false, head: false },
-      qkNorm: 'none',
+      qkNorm: read.flag('qk_layernorm', false) ? 'layerEachHead' : 'none',
       attention: { scale: 1 / Math.sqrt(widths.headSize), clip: null, softcap: null },
       logitSoftcap: null,
       tied: read.flag('tie_word_embeddings', false),
     }
   },
   harmless: ['rope_pct', 'norm_eps', 'rotary_scaling_factor'],
-  fixed: { qk_layernorm: false },
   prefix: 'model.',
-  tensors: () => LLAMA_TENSORS,
+  tensors: () => [
+    ...LLAMA_TENSORS.filter(rule => !/_norm\.weight/.test(rule.file)),
+    one('model.layers.{}.self_attn.q_layernorm.norms.#.weight', 'layers.{}.qNorm.weight', {
+      slices: config => config.heads,
+    }),
+    one('model.layers.{}.self_attn.k_layernorm.norms.#.weight', 'layers.{}.kNorm.weight', {
+      slices: config => config.kvHeads,
+    }),
+  ],
   ignored: ROTARY_BUFFERS,
 }
