@@ -4,7 +4,8 @@
 import type { Floats } from './format.ts'
 import type { GgmlType } from './ggml.ts'
 import { readHalf, writeHalf } from './ggml-bytes.ts'
-import { fitMinima, fitScales, ladder, type SuperBlock } from './ggml-search.ts'
+import { fitMinima, type MinimaBlock } from './ggml-minima.ts'
+import { fitScales, ladder } from './ggml-scales.ts'
 
 const SIZE = 256
 const values = new Float64Array(SIZE)
@@ -36,7 +37,7 @@ function unpackRows(bytes: Uint8Array, offset: number, bits: number, i: number):
 }
 
 /** Eight 6-bit scales and eight 6-bit minima in 12 bytes (q4_k, q5_k). */
-function packSixes({ scales, mins }: SuperBlock, bytes: Uint8Array, offset: number): void {
+function packSixes({ scales, mins }: MinimaBlock, bytes: Uint8Array, offset: number): void {
   for (let j = 0; j < 4; j++) {
     bytes[offset + j] = scales[j] | ((scales[j + 4] >> 4) << 6)
     bytes[offset + j + 4] = mins[j] | ((mins[j + 4] >> 4) << 6)

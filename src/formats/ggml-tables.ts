@@ -4,7 +4,7 @@ import type { Floats } from './format.ts'
 import type { GgmlType } from './ggml.ts'
 import { nearestHalf, readHalf, writeHalf } from './ggml-bytes.ts'
 import { finiteBlock } from './ggml-k.ts'
-import { fitScales, ladder } from './ggml-search.ts'
+import { fitScales, ladder } from './ggml-scales.ts'
 
 /** The levels of iq4_nl and iq4_xs. */
 export const IQ4_LEVELS = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113] as const

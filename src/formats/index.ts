@@ -2,6 +2,14 @@
 export { bitsPerParameter, codeBits, totalBits } from './bits.ts'
 export { type Codebook, codebook, compileCodebook, nearestCode, TIE } from './codebook.ts'
 export {
+  COMMON_FORMATS,
+  describeFormat,
+  effectiveBits,
+  type FormatDescription,
+  formatsMarkdown,
+  sortDescriptions,
+} from './describe.ts'
+export {
   decodeElement,
   ELEMENTS,
   elementTable,
@@ -13,14 +21,6 @@ export {
   toBfloat16,
   toFloat16,
 } from './elements.ts'
-export {
-  COMMON_FORMATS,
-  describeFormat,
-  effectiveBits,
-  type FormatDescription,
-  formatsMarkdown,
-  sortDescriptions,
-} from './describe.ts'
 export { decode, encode, fakeQuantize } from './encode.ts'
 export { didYouMean, nearest, RequestError } from './error.ts'
 export * from './format.ts'
