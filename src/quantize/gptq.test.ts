@@ -6,6 +6,7 @@ import { readTensors, unpackCodes } from './golden.ts'
 import { type GptqOptions, type GptqResult, gptq, type PreparedHessian, prepareHessian, roundToGrid } from './gptq.ts'
 import { affineGrid } from './grid.ts'
 import { addToHessian, outputError } from './hessian.ts'
+import { nativeSolvers } from './solvers.ts'
 
 interface Case {
   layer: string
@@ -75,6 +76,7 @@ if (folder) {
     })
 
     test(`${mine.length} cases of ${name} give the authors' codes, scales, zeros, order and error`, () => {
+      const native = nativeSolvers({ threads: 2, exact: true })
       const prepared = new Map<string, PreparedHessian>()
       for (const each of mine) {
         const grid = affineGrid(each.bits, each.sym, each.group === -1 ? null : each.group)
@@ -94,6 +96,12 @@ if (folder) {
         const error = outputError(weight, theirs.values, hessian, rows, cols)
         expect(differences(theirs, each, tensors, rows, cols, error)).toEqual([])
         if (each.method === 'rtn') continue
+        const theirsNative = native?.gptq(weight, hessian, rows, cols, grid, { ...options, groupScales: 'block' })
+        if (theirsNative) {
+          const nativeError = outputError(weight, theirsNative.values, hessian, rows, cols)
+          expect(differences(theirsNative, each, tensors, rows, cols, nativeError)).toEqual([])
+          expect(Math.abs(theirsNative.error! / nativeError - 1)).toBeLessThan(1e-6)
+        }
         const ours = gptq(weight, hessian, rows, cols, grid, options, factor)
         expect(outputError(weight, ours.values, hessian, rows, cols), JSON.stringify(each)).toBeLessThanOrEqual(
           error * (1 + 1e-9),

@@ -41,7 +41,9 @@ export interface GptqResult {
   /** Group of each stored column. */
   groupOf: Int32Array
   /** Dequantized weights (rows, columns). */
-  values: Float64Array
+  readonly values: Float64Array
+  /** Sum of squares of the output error on the inputs of the Hessian, where the solver knows it. */
+  error?: number
 }
 
 /** Columns by falling diagonal of the Hessian, equal ones as stored. */

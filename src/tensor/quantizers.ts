@@ -1,7 +1,16 @@
 // Encoding and decoding of weights at memory speed: the native kernels where they are built and know the format, else
 // the definition in formats/. Both give the same record, bit for bit.
-import { codebook, type Codebook, compileCodebook, estimateQuantileLevels } from '../formats/codebook.ts'
-import { decode, type Encoded, type EncodeOptions, encode, type Format, parseFormat, printFormat, type ScaledFormat } from '../formats/index.ts'
+import { type Codebook, codebook, compileCodebook, estimateQuantileLevels } from '../formats/codebook.ts'
+import {
+  decode,
+  type Encoded,
+  type EncodeOptions,
+  encode,
+  type Format,
+  parseFormat,
+  printFormat,
+  type ScaledFormat,
+} from '../formats/index.ts'
 import { layoutOf } from '../formats/layout.ts'
 import { roundScales } from '../formats/scale.ts'
 import { isStepped, largestStep } from '../formats/scaled.ts'
@@ -17,7 +26,13 @@ export interface EncodedArrays {
 /** Encoders and decoders on a fixed number of threads. */
 export interface Quantizers {
   readonly name: 'native' | 'reference'
-  encode(x: Float32Array, shape: readonly number[], format: Format | string, options?: EncodeOptions, into?: EncodedArrays): Encoded
+  encode(
+    x: Float32Array,
+    shape: readonly number[],
+    format: Format | string,
+    options?: EncodeOptions,
+    into?: EncodedArrays,
+  ): Encoded
   decode(encoded: Encoded, out?: Float32Array): Float32Array
 }
 
@@ -28,13 +43,28 @@ const NONE = new Float32Array(0)
 const RULES = { book: 0, step: 1, full: 2, uint: 3 } as const
 const SCALE_RULES = { exact: 0, fp32: 0, fp16: 1, bf16: 2, given: 3, unrounded: 4 } as const
 
-function formatArguments(format: ScaledFormat, length: number, scale: keyof typeof SCALE_RULES, book: Codebook | null): FormatArguments {
+function formatArguments(
+  format: ScaledFormat,
+  length: number,
+  scale: keyof typeof SCALE_RULES,
+  book: Codebook | null,
+): FormatArguments {
   const { element } = format
   const rule = SCALE_RULES[scale]
   if (element.kind === 'full' || element.kind === 'uint')
     return [RULES[element.kind], rule, length, 2 ** element.bits - 1, 0, 0, 0, NONE, null]
   if (!book) return [RULES.step, rule, length, largestStep(element), 0, 0, 0, NONE, null]
-  return [RULES.book, rule, length, 1, book.levels.length, book.zero, book.steps > 127 ? 0 : book.steps, book.levels32, book.thresholds]
+  return [
+    RULES.book,
+    rule,
+    length,
+    1,
+    book.levels.length,
+    book.zero,
+    book.steps > 127 ? 0 : book.steps,
+    book.levels32,
+    book.thresholds,
+  ]
 }
 
 /** Whether the native kernels know all of a format; the rest is left to formats/. */
@@ -82,7 +112,15 @@ export function createNativeQuantizers({ threads, isa }: { threads: number; isa?
     if (scale === 'e4m3') {
       const top = new Float32Array(1)
       const whole: ScaledFormat = { ...format, element: { kind: 'nf', bits: 4, book: 'exact' } }
-      addon.encodeBlocks(engine, size, ...formatArguments(whole, size, 'unrounded', codebook(whole.element)), x, top, null, null)
+      addon.encodeBlocks(
+        engine,
+        size,
+        ...formatArguments(whole, size, 'unrounded', codebook(whole.element)),
+        x,
+        top,
+        null,
+        null,
+      )
       absmax = top[0]
     }
     const { codes: scaleCodes, ...rounded } = roundScales(scales, scale, absmax)
@@ -126,10 +164,22 @@ export function createNativeQuantizers({ threads, isa }: { threads: number; isa?
             return values
           }
         }
-        if (format.kind === 'scaled' && scales instanceof Float32Array && (codes instanceof Uint8Array || codes instanceof Int8Array)) {
+        if (
+          format.kind === 'scaled' &&
+          scales instanceof Float32Array &&
+          (codes instanceof Uint8Array || codes instanceof Int8Array)
+        ) {
           const { length } = layoutOf(shape, format.shares)
           const bytesOfCodes = new Uint8Array(codes.buffer, codes.byteOffset, codes.length)
-          addon.decodeBlocks(engine, size, ...formatArguments(format, length, 'given', bookOf(format, levels)), bytesOfCodes, scales, zeros ?? null, values)
+          addon.decodeBlocks(
+            engine,
+            size,
+            ...formatArguments(format, length, 'given', bookOf(format, levels)),
+            bytesOfCodes,
+            scales,
+            zeros ?? null,
+            values,
+          )
           return values
         }
       }
