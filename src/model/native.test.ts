@@ -1,10 +1,13 @@
 // Whole training steps on the native kernels against the reference in float32: every arrangement, and the same bits from
 // one thread and two. Kernel by kernel they are compared in tensor/.
 import { describe, expect, test } from 'vitest'
+import { toBfloat16 } from '../formats/index.ts'
 import type { Floats, Kernels } from '../tensor/kernels.ts'
 import { createNative } from '../tensor/native.ts'
 import { createReference } from '../tensor/reference.ts'
 import type { ModelConfig, Precision } from './config.ts'
+import { generate } from './generate.ts'
+import { createInference } from './inference.ts'
 import { ARRANGEMENTS, llamaConfig, randomModel, SMALL } from './testing.ts'
 import { createTrainingStep, type TrainingOptions } from './training.ts'
 
@@ -66,5 +69,17 @@ describe.skipIf(native === undefined)('native training steps', () => {
     const one = createNative({ threads: 1 })!
     for (const precision of [null, W4A8KV8])
       expect(run(config, one, { precision })).toEqual(run(config, native!, { precision }))
+  })
+
+  test('inference on bf16 weights, and generation, agree with the reference', () => {
+    const { config, parameters } = randomModel({ ...SMALL, kvHeads: 2, tied: true }, 5, Float32Array)
+    const narrow = new Map([...parameters].map(([name, weights]) => [name, Uint16Array.from(weights, toBfloat16)]))
+    const model = { config, parameters: narrow }
+    const [a, b] = [native!, reference].map(kernels =>
+      createInference(model, kernels).losses(inputs, targets, batch, length),
+    )
+    expect(length2(a, b)).toBeLessThan(1e-5 * length2(b))
+    const [c, d] = [native!, reference].map(kernels => [...generate(model, kernels, inputs.slice(0, 4), { count: 20 })])
+    expect(c).toEqual(d)
   })
 })
