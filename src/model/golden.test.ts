@@ -6,6 +6,7 @@ import { golden } from '../../test/shared.ts'
 import { openSafetensors } from '../checkpoint/safetensors.ts'
 import type { TensorFile } from '../checkpoint/tensors.ts'
 import type { Floats } from '../tensor/kernels.ts'
+import { createNative } from '../tensor/native.ts'
 import { createReference } from '../tensor/reference.ts'
 import { createOptimizer } from '../train/optimizer.ts'
 import { rateShare } from '../train/schedule.ts'
@@ -200,10 +201,13 @@ describe.skipIf(folder === undefined)('golden training cases', () => {
     expect(sum(losses) / losses.length).toBeCloseTo(float64.loss, 10)
   })
 
-  test.each(cases())(
-    '$name: float32 agrees on the first loss and gradients to 1e-5',
-    ({ name, precision, shape, float64 }) => {
-      const single = createReference({ float: 'float32' })
+  const native = createNative({ threads: 2 })
+  const singles = [createReference({ float: 'float32' }), ...(native === undefined ? [] : [native])]
+  if (native === undefined) console.log('skipped: the native kernels were not built')
+
+  test.each(cases().flatMap(one => singles.map(single => ({ ...one, single, by: single.name }))))(
+    '$name: float32 on $by kernels agrees on the first loss and gradients to 1e-5',
+    ({ name, precision, shape, float64, single }) => {
       const model = widenModel(loadDecoder(shape, 2 ** -23), single)
       const full: Precision = { weights: null, activations: null, kv: null, gradients: null, ...precision }
       const { batch, context: length } = shape
