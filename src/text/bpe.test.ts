@@ -54,7 +54,7 @@ test('the merges are those of counting every pair anew', () => {
         expect(bpeFromCounts(counts, 257 + n).merges).toEqual(slowMerges(counts, n))
       },
     ),
-    { numRuns: 300 },
+    { numRuns: 100 },
   )
 })
 
