@@ -49,6 +49,7 @@ export function createBlock(scope: Scope, layer: number, x: Floats, out: Floats)
   // without a norm before it there is nothing to share
   const shared = residual === 'parallelShared' && normPlacement !== 'inside' ? attention.normed : null
   const mlp = createHalf(scope, layer, MLP, x, between, out, shared)
+  const side = scope.backwardScratch('dSide', x.length)
   return {
     forward() {
       attention.forward()
@@ -56,7 +57,7 @@ export function createBlock(scope: Scope, layer: number, x: Floats, out: Floats)
     },
     backward(dx) {
       // both halves have the same gradient dx of their outputs; what they give their input is added after both
-      const side = scope.scratch('dSide', x.length).fill(0)
+      side.fill(0)
       mlp.backward(dx, side)
       attention.backward(dx, side, shared !== null)
       kernels.add(dx, side)
@@ -95,6 +96,9 @@ function createHalf(
   // what the part writes: the residual sum itself (pre, post), or its own output, normalised before it is added
   const inside = normPlacement === 'inside' || normPlacement === 'sandwich'
   const raw = after === null ? out : scope.keep(names.after, x.length)
+  const normedOut = scope.scratch('normedOut', inside ? x.length : 0)
+  const dPost = scope.backwardScratch('dPost', after === null ? 0 : x.length)
+  const dNormed = scope.backwardScratch('dNormed', hasBefore ? x.length : 0)
   const part = names.create(scope, layer, raw, inside ? null : base)
   return {
     normed,
@@ -103,7 +107,6 @@ function createHalf(
       part.forward(normed)
       if (after === null) return
       if (inside) {
-        const normedOut = scope.scratch('normedOut', x.length)
         after.forward(raw, normedOut)
         if (out !== base) out.set(base)
         kernels.add(out, normedOut)
@@ -112,7 +115,7 @@ function createHalf(
     backward(dOut, dx, pending = false) {
       let dz = dOut
       if (after !== null) {
-        dz = scope.scratch('dz', x.length)
+        dz = dPost
         after.backward(raw, dOut, dz, false)
         if (!inside) dOut.set(dz)
       }
@@ -120,7 +123,6 @@ function createHalf(
         part.backward(normed, dz, dx, true)
         return
       }
-      const dNormed = scope.scratch('dNormed', x.length)
       part.backward(normed, dz, dNormed, pending)
       before?.backward(x, dNormed, dx, true)
     },

@@ -55,6 +55,25 @@ describe('gradients', () => {
     }
   })
 
+  test('every buffer is made before the first step', () => {
+    for (const option of Object.values(ARRANGEMENTS)) {
+      let made = 0
+      const counted = {
+        ...kernels,
+        allocate(size: number) {
+          const array = kernels.allocate(size)
+          made += array.byteLength
+          return array
+        },
+      }
+      const step = createTrainingStep(randomModel({ ...SMALL, ...option }), counted, { batch, length })
+      const before = made
+      step.gradients(inputs, targets)
+      expect(made).toBe(before)
+      expect(step.bytes).toBeLessThanOrEqual(made)
+    }
+  })
+
   test('gradients add up over calls, and clear() forgets them', () => {
     const step = createTrainingStep(randomModel(SMALL), kernels, { batch, length, compute: 'float' })
     step.gradients(inputs, targets)

@@ -18,6 +18,7 @@ export function createScopes(
 ): (batch: number, length: number, changes?: ScopeChanges) => Scope {
   const { config, parameters } = model
   const parsed = parsePrecision(precision, compute)
+  const none = kernels.allocate(0)
   const pool = new Map<string, Floats>()
   const buffer = (name: string, size: number) => {
     const old = pool.get(name)
@@ -59,6 +60,7 @@ export function createScopes(
     gradient: () => null,
     keep: buffer,
     scratch: (name, size) => buffer(`scratch ${name}`, size),
+    backwardScratch: () => none,
     ...changes,
   })
 }

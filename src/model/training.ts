@@ -59,7 +59,14 @@ export function createTrainingStep(model: Model, kernels: Kernels, options: Trai
   const parameters = trainedParameters(model, kernels, allocate)
   const gradients = new Map(parameters.map(({ name, gradient }) => [name, gradient]))
   const weights = new Map(parameters.map(({ name, weight }) => [name, weight]))
-  const scratch = new Map<string, Floats>()
+  const shared = new Map<string, Floats>()
+  const share = (name: string, size: number) => {
+    const old = shared.get(name)
+    if (old !== undefined && old.length >= size) return old.subarray(0, size)
+    const made = allocate(size)
+    shared.set(name, made)
+    return made
+  }
   const scope: Scope = {
     kernels,
     config,
@@ -73,13 +80,8 @@ export function createTrainingStep(model: Model, kernels: Kernels, options: Trai
     vector: name => weights.get(name) ?? null,
     gradient: name => gradients.get(name) ?? null,
     keep: (_name, size) => allocate(size),
-    scratch(name, size) {
-      const old = scratch.get(name)
-      if (old !== undefined && old.length === size) return old
-      const made = allocate(size)
-      scratch.set(name, made)
-      return made
-    },
+    scratch: share,
+    backwardScratch: share,
   }
   const rows = batch * length
   const residuals = Array.from({ length: config.layers + 1 }, () => allocate(rows * config.width))
@@ -111,9 +113,7 @@ export function createTrainingStep(model: Model, kernels: Kernels, options: Trai
     clear() {
       for (const { gradient } of parameters) gradient.fill(0)
     },
-    get bytes() {
-      return bytes
-    },
+    bytes,
   }
 }
 

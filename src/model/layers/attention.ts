@@ -33,6 +33,10 @@ export function createAttention(scope: Scope, layer: number, out: Floats, residu
   const rotate = (x: Floats, count: number, inverse: boolean) => {
     if (rope !== null) kernels.rotary(x, rows, count, headSize, rope.cos, rope.sin, rope.pairs, length, inverse)
   }
+  const dAttended = scope.backwardScratch('dAttended', q.length)
+  const dq = scope.backwardScratch('dq', q.length)
+  const dk = scope.backwardScratch('dk', k.length)
+  const dv = scope.backwardScratch('dv', v.length)
   const dys: Floats[] = []
   const dOut: Floats[] = []
   return {
@@ -51,12 +55,8 @@ export function createAttention(scope: Scope, layer: number, out: Floats, residu
       output.forward(attended)
     },
     backward(x, dz, dx, accumulate) {
-      const dAttended = scope.scratch('dAttended', q.length)
       dOut[0] = dz
       output.backward(attended, dOut, dAttended, false)
-      const dq = scope.scratch('dq', q.length)
-      const dk = scope.scratch('dk', k.length)
-      const dv = scope.scratch('dv', v.length)
       kernels.attentionBackward(q, k, v, attended, logSums, dAttended, dq, dk, dv, shape)
       rotate(dq, heads, true)
       rotate(dk, kvHeads, true)
@@ -104,6 +104,7 @@ function createVector(scope: Scope, layer: number, name: 'q' | 'k', heads: numbe
       ? { raw: result, forward() {}, backward: d => d }
       : createClamp(result, clip, scope.keep(`${name}Raw`, result.length))
   const raw = scope.keep(`${name}Raw`, result.length)
+  const dRaw = scope.backwardScratch(`d${name}Raw`, raw.length)
   const norm = createQueryNorm(scope, `layers.${layer}.${name}Norm`, heads)
   const clamp = clip === null ? null : createClamp(result, clip, scope.keep(`${name}Normed`, result.length))
   return {
@@ -114,7 +115,6 @@ function createVector(scope: Scope, layer: number, name: 'q' | 'k', heads: numbe
     },
     backward(d) {
       clamp?.backward(d)
-      const dRaw = scope.scratch(`d${name}Raw`, raw.length)
       norm.backward(raw, d, dRaw, false)
       return dRaw
     },

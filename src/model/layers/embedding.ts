@@ -29,6 +29,9 @@ export function createEmbedding(scope: Scope, out: Floats): Embedding {
   const entered = norm === null ? out : scope.keep('entered', out.length)
   // positions are added after the projection: looked up alone there, by their own numbers
   const places = positions === undefined || !projected ? null : placesOf(scope, positions.offset)
+  const positionRows = scope.scratch('positionRows', places === null ? 0 : out.length)
+  const dEntered = scope.backwardScratch('dEntered', norm === null ? 0 : out.length)
+  const dLooked = scope.backwardScratch('dLooked', looked?.length ?? 0)
   const dTable = scope.gradient('embedding.weight')
   const dPositionTable = scope.gradient('position.weight')
   const dPositions = positions && dPositionTable ? { ...positions, dTable: dPositionTable } : undefined
@@ -40,9 +43,8 @@ export function createEmbedding(scope: Scope, out: Floats): Embedding {
         projection.forward(looked)
         if (entered !== out) entered.set(out)
         if (places !== null && positions !== undefined) {
-          const rows = scope.scratch('positionRows', out.length)
-          kernels.embed(positions.table, places, width, rows, 1)
-          kernels.add(entered, rows)
+          kernels.embed(positions.table, places, width, positionRows, 1)
+          kernels.add(entered, positionRows)
         }
       }
       norm?.forward(entered, out)
@@ -50,7 +52,7 @@ export function createEmbedding(scope: Scope, out: Floats): Embedding {
     backward(ids, dx) {
       let d = dx
       if (norm !== null) {
-        d = scope.scratch('dEntered', out.length)
+        d = dEntered
         norm.backward(entered, dx, d, false)
       }
       if (dTable === null) return
@@ -59,7 +61,6 @@ export function createEmbedding(scope: Scope, out: Floats): Embedding {
         return
       }
       if (places !== null && dPositions !== undefined) kernels.embedBackward(d, places, width, dPositions.dTable, 1)
-      const dLooked = scope.scratch('dLooked', looked.length)
       projection.backward(looked, [d], dLooked, false)
       kernels.embedBackward(dLooked, ids, embeddingWidth, dTable, embeddingScale)
     },

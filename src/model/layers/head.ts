@@ -33,6 +33,8 @@ export function createHead(scope: Scope): Head {
       : createLinear(scope, width, [{ name: 'projectOut', outputs: embeddingWidth, y: projected }], scope.plain)
   const softcap = config.logitSoftcap === null ? {} : { softcap: config.logitSoftcap }
   const shape = { rows, width: embeddingWidth, vocab, compute, ...softcap }
+  const dFinal = scope.backwardScratch('dNormed', norm === null ? 0 : rows * width)
+  const dProjected = scope.backwardScratch('dProjected', projection === null ? 0 : rows * embeddingWidth)
   const enter = (x: Floats): Floats => {
     if (norm !== null && normed !== null) norm.forward(x, normed)
     const inner = normed ?? x
@@ -46,8 +48,8 @@ export function createHead(scope: Scope): Head {
     },
     backward(x, targets, losses, dx, scale) {
       const last = enter(x)
-      const dNormed = norm === null ? dx : scope.scratch('dNormed', rows * width)
-      const dLast = projection === null ? dNormed : scope.scratch('dProjected', rows * embeddingWidth)
+      const dNormed = norm === null ? dx : dFinal
+      const dLast = projection === null ? dNormed : dProjected
       kernels.crossEntropyBackward(last, weight, bias, targets, losses, dLast, dWeight, dBias, { ...shape, scale })
       projection?.backward(normed ?? x, [dLast], dNormed, false)
       norm?.backward(x, dNormed, dx, false)

@@ -19,6 +19,7 @@ export function createMlp(scope: Scope, layer: number, out: Floats, residual: Fl
     { name: at('down'), outputs: width, y: out, ...(residual === null ? {} : { residual }) },
   ])
   const dys = gate === null ? [up] : [gate, up]
+  const dActive = scope.backwardScratch('dActive', size)
   const dOut: Floats[] = []
   return {
     forward(x) {
@@ -28,7 +29,6 @@ export function createMlp(scope: Scope, layer: number, out: Floats, residual: Fl
       output.forward(active)
     },
     backward(x, dz, dx, accumulate) {
-      const dActive = scope.scratch('dActive', size)
       dOut[0] = dz
       output.backward(active, dOut, dActive, false)
       // gradients take the place of what they are the gradients of

@@ -28,8 +28,10 @@ export interface Scope {
   gradient(name: string): Floats | null
   /** A buffer that lasts from the forward to the backward pass. */
   keep(name: string, length: number): Floats
-  /** A buffer that any layer may use: its contents do not outlive the call. */
+  /** A buffer that layers share by name: its contents do not outlive the call. */
   scratch(name: string, length: number): Floats
+  /** The same for the backward pass; empty where there is none. */
+  backwardScratch(name: string, length: number): Floats
   /** Sees the input of every linear (calibration). */
   onInput?(linear: string, x: Floats, rows: number, inputs: number): void
 }
