@@ -1,6 +1,7 @@
 // The objective of a bound law with its gradient and Hessian by the parameters. Rows add to at most nine sums a
 // setting (see core.ts); the chain rule from those sums to the parameters runs once a setting.
 import { type Bound, coefficientsAt, type Data, jetsAt, type Objective, slotsAt } from './core.ts'
+import { fastExp, logRatio } from './elementary.ts'
 import type { Jet } from './jet.ts'
 
 /** What a curvature matrix is: `exact` the Hessian; `reweighted` the positive one of iteratively reweighted least squares, good far from the minimum. */
@@ -32,6 +33,11 @@ const linearG = new Float64Array(K)
 const linearH = new Float64Array(K * K)
 let cross = new Float64Array(K * 32)
 
+/** Where the fifteen sums of the plain form stand in sumH, by coefficients 0 1 2 3 7. */
+const PLAIN = [0, 1, 2, 3, 7]
+const PLAIN_AT = PLAIN.flatMap((a, i) => PLAIN.slice(i).map(b => a * K + b))
+const PLAIN_MIRROR = PLAIN.flatMap((a, i) => PLAIN.slice(i).map(b => b * K + a))
+
 /** Rows first..end of the plain form e^u + e^v + E, added to sumG and sumH; returns the objective. */
 function addPlainRows(data: Data, first: number, end: number, { kind, delta }: Objective, exact: boolean): number {
   const { x: xs, y: ys, target, logTarget, weight } = data
@@ -47,10 +53,10 @@ function addPlainRows(data: Data, first: number, end: number, { kind, delta }: O
     if (w === 0) continue
     const x = xs[i]
     const y = ys[i]
-    const eu = Math.exp(k0 + k1 * x)
-    const ev = Math.exp(k2 + k3 * y)
+    const eu = fastExp(k0 + k1 * x)
+    const ev = fastExp(k2 + k3 * y)
     const loss = eu + ev + floor
-    const r = logarithmic ? Math.log(loss) - logTarget[i] : loss - target[i]
+    const r = logarithmic ? logRatio(loss, target[i], logTarget[i]) : loss - target[i]
     let slope = w * r
     let bend = w
     if (kind === 'huber' && (r > delta || r < -delta)) {
@@ -100,13 +106,8 @@ function addPlainRows(data: Data, first: number, end: number, { kind, delta }: O
   sumG[2] = g2
   sumG[3] = g3
   sumG[7] = g7
-  const put = (a: number, b: number, v: number) => {
-    sumH[a * K + b] = v
-    sumH[b * K + a] = v
-  }
-  put(0, 0, h00), put(0, 1, h01), put(0, 2, h02), put(0, 3, h03), put(0, 7, h07)
-  put(1, 1, h11), put(1, 2, h12), put(1, 3, h13), put(1, 7, h17)
-  put(2, 2, h22), put(2, 3, h23), put(2, 7, h27), put(3, 3, h33), put(3, 7, h37), put(7, 7, h77)
+  const sums = [h00, h01, h02, h03, h07, h11, h12, h13, h17, h22, h23, h27, h33, h37, h77]
+  for (let i = 0; i < sums.length; i++) sumH[PLAIN_AT[i]] = sumH[PLAIN_MIRROR[i]] = sums[i]
   return f
 }
 
@@ -131,15 +132,15 @@ function addRows(
     if (w === 0) continue
     const x = xs[i]
     const y = ys[i]
-    const eu = loss ? Math.exp(k0 + k1 * x) : 0
-    const ev = loss ? Math.exp(k2 + k3 * y) : 0
+    const eu = loss ? fastExp(k0 + k1 * x) : 0
+    const ev = loss ? fastExp(k2 + k3 * y) : 0
     const inner = eu + ev
     const logInner = outer ? Math.log(inner) : 0
-    const power = outer ? Math.exp(gamma * logInner) : inner
+    const power = outer ? fastExp(gamma * logInner) : inner
     const z = k4 + k5 * x + k6 * y
-    const post = setting.post ? Math.exp(z) : 0
+    const post = setting.post ? fastExp(z) : 0
     const value = power + (loss ? floor : 0) + post
-    const r = logarithmic ? (loss ? Math.log(value) : z) - logTarget[i] : value - target[i]
+    const r = logarithmic ? (loss ? logRatio(value, target[i], logTarget[i]) : z - logTarget[i]) : value - target[i]
     let slope = w * r
     let bend = w
     if (kind === 'huber' && (r > delta || r < -delta)) {

@@ -19,7 +19,7 @@ const COLOURS = [
 ]
 const [WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM] = [460, 380, 62, 34, 16, 48]
 
-const escape = (text: string) =>
+const escapeText = (text: string) =>
   text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;')
 const number = (v: number) => Number(v.toPrecision(6)).toString()
 
@@ -62,7 +62,7 @@ function scale(values: readonly number[], from: number, to: number): Scale {
 function frame(x: Scale | null, y: Scale, title: string, xLabel: string, yLabel: string): string {
   const bottom = HEIGHT - BOTTOM
   const parts = [
-    `<text x="${LEFT}" y="18" font-weight="600">${escape(title)}</text>`,
+    `<text x="${LEFT}" y="18" font-weight="600">${escapeText(title)}</text>`,
     ...y.ticks.map(
       t =>
         `<line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${number(y.at(t))}" y2="${number(y.at(t))}" stroke="#ddd"/><text x="${LEFT - 6}" y="${number(y.at(t) + 3.5)}" text-anchor="end">${number(t)}</text>`,
@@ -71,8 +71,8 @@ function frame(x: Scale | null, y: Scale, title: string, xLabel: string, yLabel:
       t =>
         `<line x1="${number(x?.at(t) ?? 0)}" x2="${number(x?.at(t) ?? 0)}" y1="${TOP}" y2="${bottom}" stroke="#eee"/><text x="${number(x?.at(t) ?? 0)}" y="${bottom + 15}" text-anchor="middle">${number(t)}</text>`,
     ),
-    `<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 8}" text-anchor="middle">${escape(xLabel)}</text>`,
-    `<text transform="translate(14 ${(TOP + bottom) / 2}) rotate(-90)" text-anchor="middle">${escape(yLabel)}</text>`,
+    `<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 8}" text-anchor="middle">${escapeText(xLabel)}</text>`,
+    `<text transform="translate(14 ${(TOP + bottom) / 2}) rotate(-90)" text-anchor="middle">${escapeText(yLabel)}</text>`,
     `<line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${bottom}" y2="${bottom}" stroke="#333"/>`,
   ]
   return parts.join('\n')
@@ -92,7 +92,7 @@ export function fitFigure({ law, prepared, problem, theta }: Solved): string {
   const y = scale(all, HEIGHT - BOTTOM, TOP)
   const what = `${logarithmic ? 'log10 of ' : ''}${law.response === 'delta' ? 'loss after minus before PTQ' : 'loss'} (nats a token)`
   const hint = (i: number) =>
-    `<title>${escape(`${labels[i]}: measured ${number(measured[i])}, predicted ${number(predicted[i])}, at ${prepared.lines[i]}`)}</title>`
+    `<title>${escapeText(`${labels[i]}: measured ${number(measured[i])}, predicted ${number(predicted[i])}, at ${prepared.lines[i]}`)}</title>`
   const dots = measured.map(
     (v, i) =>
       `<circle cx="${number(x.at(shown(predicted[i])))}" cy="${number(y.at(shown(v)))}" r="3" fill="${colour(labels[i])}" fill-opacity="0.75">${hint(i)}</circle>`,
@@ -111,7 +111,7 @@ export function fitFigure({ law, prepared, problem, theta }: Solved): string {
   const legendRows = Math.ceil(names.length / 3)
   const legend = names.map((name, i) => {
     const [left, top] = [LEFT + (i % 3) * 290, HEIGHT + 14 + 16 * Math.floor(i / 3)]
-    return `<circle cx="${left}" cy="${top - 4}" r="4" fill="${colour(name)}"/><text x="${left + 9}" y="${top}">${escape(name)}</text>`
+    return `<circle cx="${left}" cy="${top - 4}" r="4" fill="${colour(name)}"/><text x="${left + 9}" y="${top}">${escapeText(name)}</text>`
   })
   const total = HEIGHT + 20 + 16 * legendRows
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${2 * WIDTH} ${total}" width="${2 * WIDTH}" height="${total}" font-family="system-ui, sans-serif" font-size="11" fill="#222">

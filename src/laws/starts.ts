@@ -149,7 +149,7 @@ export function search(
   return halve(problem, drawn, [...from, ...fromTheta.map(theta => phiAt(problem, theta))])
 }
 
-/** Gives every start a few steps, the better quarter more, and the best twelfth (at least 8) all they need. */
+/** Gives every start a few steps, the better eighth (at least 32) more, and the best twelve to twenty-four all they need. */
 export function halve(problem: Problem, starts: readonly Float64Array[], from: readonly Float64Array[] = []): Search {
   let evaluations = 0
   const run = (list: readonly Float64Array[], maxEvaluations: number): Minimum[] => {
@@ -157,12 +157,10 @@ export function halve(problem: Problem, starts: readonly Float64Array[], from: r
     for (const { evaluations: used } of out) evaluations += used
     return out.filter(m => Number.isFinite(m.value)).sort((a, b) => a.value - b.value)
   }
-  const first = run(starts, 6)
-  const second = run(
-    first.slice(0, Math.max(16, Math.ceil(first.length / 4))).map(m => m.phi),
-    15,
-  )
-  const last = second.slice(0, Math.max(8, Math.ceil(starts.length / 12))).map(m => m.phi)
+  const phis = (list: readonly Minimum[], count: number) => list.slice(0, count).map(m => m.phi)
+  const first = run(starts, 5)
+  const second = run(phis(first, Math.max(32, Math.ceil(starts.length / 8))), 12)
+  const last = phis(second, Math.min(24, Math.max(12, Math.ceil(starts.length / 12))))
   const finished = run([...last, ...from], 600)
   const best = finished[0]
   if (best === undefined) {
