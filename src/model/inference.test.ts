@@ -99,6 +99,20 @@ test('@tensor of activations and keys is one window, however many are computed t
   expect(together).not.toEqual(createInference(model, kernels).losses(inputs, targets, batch, length))
 })
 
+test('sequences of other lengths before do not change the angles', () => {
+  const dynamic: ModelConfig = {
+    ...config,
+    position: { kind: 'rope', theta: 100, fraction: 1, scaling: { kind: 'dynamic', factor: 2, originalContext: 4 } },
+  }
+  for (const changed of [config, dynamic]) {
+    const used = createInference(randomModel(changed), kernels)
+    for (const size of [3, 7, 5, 2, 7]) {
+      const part = [inputs.slice(0, size), targets.slice(0, size), 1, size] as const
+      expect(used.losses(...part)).toEqual(createInference(randomModel(changed), kernels).losses(...part))
+    }
+  }
+})
+
 test('wrong requests are refused before the kernels see them', () => {
   const inference = createInference(model, kernels)
   expect(() => inference.losses(Int32Array.of(23), Int32Array.of(0), 1, 1)).toThrow(

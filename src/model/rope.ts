@@ -86,7 +86,7 @@ function yarn(
   return { frequencies, magnitude }
 }
 
-/** Tables for positions offset … offset + length - 1 of a sequence of `total` (length unless given). */
+/** Tables for positions 0 … length - 1. */
 export function ropeTables(
   kernels: Pick<Kernels, 'allocate'>,
   theta: number,
@@ -127,6 +127,11 @@ export function layerRope(
     }
     return tables
   }
+}
+
+/** Whether the angle at a position is another in a longer sequence. */
+export function ropeDependsOnLength({ position }: ModelConfig): boolean {
+  return position.kind === 'rope' && (position.scaling?.kind === 'dynamic' || position.scaling?.kind === 'longrope')
 }
 
 /** ALiBi's slope of each head: powers of 2^(-8/n) for the power of two n at or below `heads`, then odd powers of its square root. */

@@ -5,7 +5,7 @@ import type { InferenceOptions } from './inference.ts'
 import type { Scope } from './layers/scope.ts'
 import { type Model, widen } from './model.ts'
 import { parsePrecision } from './precision.ts'
-import { layerRope, type RopeTables } from './rope.ts'
+import { layerRope, type RopeTables, ropeDependsOnLength } from './rope.ts'
 
 /** What a caller may put in the place of what a scope has. */
 export type ScopeChanges = Partial<Pick<Scope, 'kernels' | 'first' | 'rope' | 'onInput'>>
@@ -37,10 +37,12 @@ export function createScopes(
     widened.set(stored, made)
     return made
   }
+  // tables serve every shorter sequence, unless their angles depend on the length
+  const ropeDepends = ropeDependsOnLength(config)
   let ropeLength = -1
   let tables: (layer: number) => RopeTables | null = () => null
   const rope = (layer: number, length: number) => {
-    if (length !== ropeLength) {
+    if (ropeDepends ? length !== ropeLength : length > ropeLength) {
       tables = layerRope(config, kernels, length)
       ropeLength = length
     }
