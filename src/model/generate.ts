@@ -41,7 +41,8 @@ export function* generate(
   checkTokens(model.config, prompt.length, prompt)
   const window = windowOf(model)
   const wholeWindow = Boolean(precision?.activations || precision?.kv)
-  const reader = wholeWindow ? createRereader(model, kernels, options) : createReader(model, kernels, window, options)
+  const longest = Math.min(window, prompt.length + count)
+  const reader = wholeWindow ? createRereader(model, kernels, options) : createReader(model, kernels, longest, options)
   const uniform = createUniform(seed, 'generate')
   const tokens = Array.from(prompt.subarray(Math.max(0, prompt.length - window)))
   let unread = tokens.length
@@ -73,11 +74,12 @@ function createRereader(model: Model, kernels: Kernels, options: InferenceOption
   return tokens => inference.logits(tokens, 1, tokens.length, Int32Array.of(tokens.length - 1))
 }
 
-function createReader(model: Model, kernels: Kernels, window: number, options: InferenceOptions): Reader {
+/** Reads what is new and keeps its keys and values; angles are those of a text of `longest` tokens. */
+function createReader(model: Model, kernels: Kernels, longest: number, options: InferenceOptions): Reader {
   const { config } = model
   const { width, layers } = config
   const scopeOf = createScopes(model, kernels, options)
-  const rope = layerRope(config, kernels, window)
+  const rope = layerRope(config, kernels, longest)
   const caches = Array.from(
     { length: layers },
     (): Cache => ({ keys: kernels.allocate(0), values: kernels.allocate(0) }),

@@ -25,7 +25,8 @@ export function createReference({ float = 'float32' }: { float?: 'float64' | 'fl
     linearBackward: (x, rows, inputs, parts, dx, accumulate, rounding) =>
       linearBackward(x, rows, inputs, parts, dx, accumulate, rounding, single, work),
     norm,
-    normBackward,
+    normBackward: (x, gain, saved, dy, dx, accumulate, dGain, dBias, shape) =>
+      normBackward(x, gain, saved, dy, dx, accumulate, dGain, dBias, shape, work),
     rotary,
     attention: (q, k, v, out, logSums, shape) => attention(q, k, v, out, logSums, shape, work),
     attentionBackward: (q, k, v, out, logSums, dOut, dq, dk, dv, shape) =>

@@ -79,7 +79,7 @@ export function crossEntropy(
 ): void {
   const { rows, width, vocab, softcap } = shape
   const round = shape.compute === 'bf16'
-  const height = Math.max(1, Math.min(rows, Math.floor(2 ** 20 / vocab)))
+  const height = Math.max(1, Math.min(rows, Math.floor(2 ** 22 / vocab)))
   const a = work.floats('a', height * width)
   const logits = work.floats('logits', height * vocab)
   for (let from = 0; from < rows; from += height) {
@@ -100,7 +100,7 @@ export function crossEntropy(
   }
 }
 
-function logSumExp(row: Float64Array): number {
+function logSumExp(row: Floats): number {
   let max = row[0]
   for (let o = 1; o < row.length; o++) if (row[o] > max) max = row[o]
   let sum = 0
@@ -162,7 +162,7 @@ function panelOf(weight: Weights, o: number, { width, vocab, compute }: HeadShap
 export function logSoftmax(logits: Floats, rows: number, width: number): void {
   for (let r = 0; r < rows; r++) {
     const row = logits.subarray(r * width, (r + 1) * width)
-    const logSum = logSumExp(Float64Array.from(row))
+    const logSum = logSumExp(row)
     for (let i = 0; i < width; i++) row[i] -= logSum
   }
 }

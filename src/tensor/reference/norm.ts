@@ -1,5 +1,6 @@
 // RMS norm and layer norm, and the rotation of queries and keys.
 import type { Floats, NormShape } from '../kernels.ts'
+import type { Workspace } from './numbers.ts'
 
 /** See Kernels.norm. */
 export function norm(
@@ -42,9 +43,10 @@ export function normBackward(
   dGain: Floats | null,
   dBias: Floats | null,
   { kind, rows, width }: NormShape,
+  work: Workspace,
 ): void {
-  const gains = new Float64Array(width)
-  const biases = new Float64Array(width)
+  const gains = work.floats('gains', width).fill(0, 0, width)
+  const biases = work.floats('biases', width).fill(0, 0, width)
   for (let r = 0; r < rows; r++) {
     const at = r * width
     const inverse = saved[r]
