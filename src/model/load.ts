@@ -41,7 +41,7 @@ export interface LoadOptions {
 /** Opens a model by folder, .gguf or .bin file, or hub name `owner/name[@revision]`; throws RequestError where it is not one that Bitlaw computes exactly. */
 export async function loadModel(reference: string, options: LoadOptions = {}): Promise<LoadedModel> {
   const { dtype = 'auto', ignoreConfig = [], tokenizer = true } = options
-  const source = await openSource(reference)
+  const source = await openSource(reference, ignoreConfig)
   try {
     const { family, config } = parseConfig(source.rawConfig, ignoreConfig)
     const rules = source.rules?.(config) ?? family.tensors(config)

@@ -76,7 +76,7 @@ export function readParameters(
       if (name === undefined) throw new Error(`the checkpoint has no tensor '${file}'`)
       const { shape } = tensors.info(name)
       const expected = [place.shape[0] / place.files.length, ...place.shape.slice(1)]
-      if (!sameShape(shape, expected))
+      if (!sameShape(shape, expected) && !(place.flat && sameShape([sizeOf(shape)], expected)))
         throw new Error(`tensor '${name}' has shape [${shape.join(', ')}], expected [${expected.join(', ')}]`)
       left.delete(name)
       return readNumbers(tensors, name, matrix && dtype !== 'float32' && place.add === 0)

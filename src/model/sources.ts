@@ -2,12 +2,17 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { openFolder } from '../checkpoint/folder.ts'
+import { openGguf } from '../checkpoint/gguf.ts'
 import { type Llama2cSizes, openLlama2c } from '../checkpoint/llama2c.ts'
+import { widen } from '../checkpoint/numbers.ts'
 import type { TensorFile } from '../checkpoint/tensors.ts'
 import { RequestError } from '../formats/index.ts'
+import { ggufTokenizer } from '../text/gguf-vocabulary.ts'
 import { findTokenizer, openTokenizer, type Tokenizer } from '../text/tokenizer.ts'
 import type { ModelConfig } from './config.ts'
 import { one, type TensorRule } from './families/family.ts'
+import { GGUF_IGNORED, ggufArchitecture, ggufRules } from './families/gguf.ts'
+import { configOfGguf } from './families/gguf-metadata.ts'
 import { interleavedPairs } from './families/rows.ts'
 
 /** What a kind of file gives to be read as a model. */
@@ -22,11 +27,12 @@ export interface Source {
 }
 
 /** Finds out what a reference is, and opens it. */
-export async function openSource(reference: string): Promise<Source> {
+export async function openSource(reference: string, ignore: readonly string[]): Promise<Source> {
   const found = statSync(reference, { throwIfNoEntry: false })
   if (found?.isDirectory()) return openHuggingfaceFolder(reference)
   if (found?.isFile()) {
     if (reference.endsWith('.bin')) return openLlama2cFile(reference)
+    if (reference.endsWith('.gguf')) return openGgufFile(reference, ignore)
     throw new RequestError(`'${reference}' is no model file, expected a folder, .gguf or llama2.c .bin`)
   }
   throw new RequestError(
@@ -122,4 +128,37 @@ async function llama2cTokenizer(folder: string, { vocab }: Llama2cSizes): Promis
     if (tokenizer?.vocab === vocab) return tokenizer
   }
   return null
+}
+
+/** A GGUF file with its vocabulary. */
+function openGgufFile(path: string, ignore: readonly string[]): Source {
+  const file = openGguf(path)
+  try {
+    const architecture = ggufArchitecture(file.metadata)
+    const rawConfig = configOfGguf(
+      file.metadata,
+      architecture,
+      {
+        has: file.has,
+        shape: name => file.info(name).shape,
+        factors: name => {
+          if (!file.has(`${name}.weight`)) return undefined
+          const { dtype, shape } = file.info(`${name}.weight`)
+          return Array.from(widen(file.read(`${name}.weight`), dtype, shape))
+        },
+      },
+      ignore,
+    )
+    return {
+      tensors: file,
+      rawConfig,
+      rules: config => ggufRules(architecture, config, file.has),
+      ignored: GGUF_IGNORED,
+      folder: dirname(path),
+      tokenizer: async () => ggufTokenizer(file.metadata, path),
+    }
+  } catch (error) {
+    file.close()
+    throw error
+  }
 }

@@ -14,6 +14,8 @@ export interface TensorRule {
   rows?: (config: ModelConfig) => Int32Array
   /** The part lies in this many tensors of equal size behind one another, `#` in `file` being their number. */
   slices?: (config: ModelConfig) => number
+  /** A vector that its file may hold in another shape: [heads, head size]. */
+  flat?: boolean
   /** This is added to the file's numbers on reading (llama.cpp stores Gemma's norm weights with 1 added). */
   add?: number
 }
@@ -52,6 +54,7 @@ export interface TensorPlace {
   parts: readonly ParameterSpec[]
   transposed: boolean
   rows: Int32Array | null
+  flat: boolean
   add: number
 }
 
@@ -83,6 +86,7 @@ export function tensorPlaces(config: ModelConfig, rules: readonly TensorRule[]):
       parts,
       transposed,
       rows: rule.rows?.(config) ?? null,
+      flat: rule.flat ?? false,
       add: rule.add ?? 0,
     })
   }

@@ -1,0 +1,154 @@
+// Writes a model as a .gguf file that llama.cpp opens: sizes, vocabulary and tensors under its names.
+import { renameSync, rmSync } from 'node:fs'
+import { type GgufEntry, type GgufTensor, text, u32, writeGguf } from '../checkpoint/gguf-write.ts'
+import { roundToBf16 } from '../checkpoint/numbers.ts'
+import { RequestError } from '../formats/index.ts'
+import { vocabularyMetadata } from '../text/gguf-vocabulary-write.ts'
+import type { Tokenizer } from '../text/tokenizer.ts'
+import type { ModelConfig, ParameterSpec, RopeScaling } from './config.ts'
+import { tensorPlaces } from './families/family.ts'
+import { architectureOf, ggufRules } from './families/gguf.ts'
+import { configOfGguf, metadataOfConfig } from './families/gguf-metadata.ts'
+import { parseConfig } from './families/index.ts'
+import type { Model } from './model.ts'
+import { storedNumbers, toFloat32 } from './parameters.ts'
+import { ropeFrequencies } from './rope.ts'
+
+/** What goes into the file beside the tensors. */
+export interface SaveGgufOptions {
+  tokenizer?: Tokenizer | null
+  /** `general.name`. */
+  name?: string
+  /** Bytes of a matrix in a ggml type (values in the file's order of rows), or null: F32 or BF16 as it is in memory. */
+  encodeTensor?: (
+    spec: ParameterSpec,
+    values: Float32Array,
+    shape: readonly number[],
+  ) => { dtype: string; bytes: Uint8Array } | null
+  /** Type of matrices that are not encoded; auto: as they are in memory. */
+  dtype?: 'auto' | 'float32' | 'bf16'
+  /** Further keys. */
+  metadata?: Readonly<Record<string, GgufEntry>>
+}
+
+/** Writes a model as GGUF, whole or not at all; throws RequestError where llama.cpp cannot say what the model is. */
+export async function saveGguf(
+  path: string,
+  model: Model,
+  { tokenizer = null, name, encodeTensor, dtype = 'auto', metadata = {} }: SaveGgufOptions = {},
+): Promise<void> {
+  const { config, parameters } = model
+  const architecture = architectureOf(config.family)
+  const keys = metadataOfConfig(config, architecture)
+  const extra = rotaryTensors(config)
+  const tensors: GgufTensor[] = []
+  for (const place of tensorPlaces(config, ggufRules(architecture, config))) {
+    const vector = place.shape.length === 1
+    const [spec] = place.parts
+    const bf16 =
+      !vector &&
+      (dtype === 'bf16' ||
+        (dtype === 'auto' && place.parts.every(part => parameters.get(part.name) instanceof Uint16Array)))
+    const encoded =
+      encodeTensor && !vector && place.parts.length === 1
+        ? encodeTensor(spec, toFloat32(storedNumbers(parameters, place)), place.shape)
+        : null
+    tensors.push({
+      name: place.file,
+      dtype: encoded?.dtype ?? (bf16 ? 'BF16' : 'F32'),
+      // StableLM's norm of each head has two dimensions in llama.cpp.
+      shape:
+        place.flat && config.qkNorm === 'layerEachHead'
+          ? [place.shape[0] / config.headSize, config.headSize]
+          : place.shape,
+      data: () => {
+        if (encoded) return encoded.bytes
+        const numbers = storedNumbers(parameters, place)
+        if (bf16) return numbers instanceof Uint16Array ? numbers : roundToBf16(numbers)
+        return toFloat32(numbers)
+      },
+    })
+  }
+  checkReadsBack(config, keys, [...tensors, ...extra])
+  const general = {
+    'general.architecture': text(architecture.name),
+    'general.name': text(name ?? config.family),
+    'general.quantization_version': u32(2),
+  }
+  const vocabulary = tokenizer ? vocabularyMetadata(tokenizer, config.vocab) : { 'tokenizer.ggml.model': text('none') }
+  const temporary = `${path}.${process.pid}.part`
+  try {
+    writeGguf(temporary, { ...general, ...keys, ...metadata, ...vocabulary }, [...tensors, ...extra])
+    renameSync(temporary, path)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw error
+  }
+}
+
+/** Divisors of the rotary frequencies, which GGUF keeps as tensors (llama3, longrope). */
+function rotaryTensors({ position, headSize }: ModelConfig): GgufTensor[] {
+  if (position.kind !== 'rope' || !position.scaling) return []
+  const tensor = (name: string, values: readonly number[]): GgufTensor => ({
+    name: `${name}.weight`,
+    dtype: 'F32',
+    shape: [values.length],
+    data: () => Float32Array.from(values),
+  })
+  const { scaling, theta, fraction } = position
+  if (scaling.kind === 'longrope')
+    return [tensor('rope_factors_long', scaling.longFactor), tensor('rope_factors_short', scaling.shortFactor)]
+  if (scaling.kind !== 'llama3') return []
+  const dimensions = Math.round(headSize * fraction)
+  const scaled = ropeFrequencies(theta, dimensions, scaling, 1).frequencies
+  const plain = ropeFrequencies(theta, dimensions, undefined, 1).frequencies
+  return [
+    tensor(
+      'rope_freqs',
+      Array.from(plain, (frequency, i) => frequency / scaled[i]),
+    ),
+  ]
+}
+
+/** Throws where the keys, read back, describe another model: GGUF fixes much that config.json can choose. */
+function checkReadsBack(
+  config: ModelConfig,
+  keys: Readonly<Record<string, GgufEntry>>,
+  tensors: readonly GgufTensor[],
+): void {
+  const byName = new Map(tensors.map(tensor => [tensor.name, tensor]))
+  const values = Object.fromEntries(
+    Object.entries(keys).map(([key, entry]) => [
+      key,
+      entry.type === 'f32' ? Math.fround(entry.value) : (entry.value as number),
+    ]),
+  )
+  const raw = configOfGguf(
+    values,
+    architectureOf(config.family),
+    {
+      has: name => byName.has(name),
+      shape: name => byName.get(name)?.shape ?? [],
+      factors: name => {
+        const data = byName.get(`${name}.weight`)?.data()
+        return data && Array.from(data)
+      },
+    },
+    [],
+  )
+  const read = parseConfig(raw).config
+  for (const key of Object.keys(config) as (keyof ModelConfig)[])
+    if (comparable(read[key]) !== comparable(config[key]))
+      throw new RequestError(
+        `GGUF cannot say that '${key}' is ${JSON.stringify(config[key])} in a ${config.family} model, llama.cpp computes ${JSON.stringify(read[key])}`,
+      )
+}
+
+/** A setting as text, numbers at the precision of float32, without the scaling that is a tensor. */
+function comparable(value: unknown): string {
+  return JSON.stringify(value, (key, inner: unknown) => {
+    if (key === 'scaling' && ['llama3', 'longrope'].includes((inner as RopeScaling | undefined)?.kind ?? ''))
+      return 'tensor'
+    return typeof inner === 'number' ? Number(inner.toPrecision(6)) : inner
+  })
+}
