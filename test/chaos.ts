@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { keyOf } from '../src/study/key.ts'
 import { openLedger } from '../src/study/ledger/open.ts'
 import { allMeasurements, allRuns } from '../src/study/ledger/queries.ts'
 
@@ -75,13 +76,12 @@ function childrenOf(folder: string): number[] {
     })
 }
 
+const sleep = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
+
 /** A small generator, so that a failure can be repeated by its seed. */
 function uniform(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return state / 2 ** 32
-  }
+  let state = seed
+  return () => Number.parseInt(keyOf(state++).slice(0, 8), 16) / 2 ** 32
 }
 
 /** Runs studies with `kills` kills in all, each study to its end, and returns what differed from the undisturbed one (nothing, one hopes). */
@@ -117,11 +117,15 @@ export async function chaos({
           over = true
         })
         while (!over && done < kills) {
-          await Promise.race([end, new Promise(resolve => setTimeout(resolve, 200 + random() * calmSeconds * 150))])
+          // Most kills come while children work; some while the owner still starts.
+          const early = random() < 0.25
+          const patience = random() * calmSeconds * (early ? 150 : 250)
+          while (!early && !over && !childrenOf(folder).length) await Promise.race([end, sleep(50)])
+          await Promise.race([end, sleep(patience)])
           if (over) break
           const children = childrenOf(folder)
           const victim =
-            random() < 0.5 || !children.length ? child.pid : children[Math.floor(random() * children.length)]
+            random() < 0.4 || !children.length ? child.pid : children[Math.floor(random() * children.length)]
           try {
             process.kill(victim as number, 'SIGKILL')
           } catch {

@@ -18,6 +18,7 @@ try {
         runs,
         seconds: 0,
         flops: 0,
+        jobs: 0,
         measurements: runs.reduce((sum, run) => sum + itemsOf(read, run).items.length, 0),
       }
     },

@@ -74,4 +74,11 @@ export const VERBS: readonly Verb[] = [
     example: 'bitlaw check my-model --d 300b --measure held-out.txt',
     load: () => import('./check.ts'),
   },
+  {
+    name: 'study',
+    usage: '<run|status|fit|export|import|repair> <spec>',
+    summary: 'a whole sweep: train, quantize, evaluate, fit; resumable',
+    example: 'bitlaw study run studies/thread.yaml',
+    load: () => import('./study.ts'),
+  },
 ]

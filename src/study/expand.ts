@@ -128,9 +128,9 @@ export function expandRuns(spec: Spec): PlannedRun[] {
 
 /** Where the text comes from on which a run is scored: its own held-out documents; for a checkpoint those of the study's first corpus. */
 export function scoringOf(spec: Spec, config: PlannedConfig): Scoring {
-  const { tokens, kl, tasks } = spec.evaluate
+  const { tokens, kl, tasks, taskData } = spec.evaluate
   const data = (config['data'] as DataConfig | undefined) ?? corpora(spec)[0]?.data
-  return { data, tokens, kl, tasks, seed: Number(config['seed'] ?? 0) }
+  return { data, tokens, kl, tasks, ...(taskData ? { taskData } : {}), seed: Number(config['seed'] ?? 0) }
 }
 
 const spellings = new Map<string, string[]>()

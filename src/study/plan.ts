@@ -24,6 +24,8 @@ export interface Planned {
   hash: string
   runs: number
   measurements: number
+  /** Trainings and scorings. */
+  jobs: number
   flops: number
   /** Of what is planned, by the calibration at that time; 0 where none was made. */
   seconds: number

@@ -51,7 +51,7 @@ export async function studyStatus(folder: string, url = process.env['DATABASE_UR
   const study = await openStudy(folder, { url })
   try {
     const planned = (await findStudy(study.ledger, study.spec.name))?.planned as Planned | undefined
-    const none: Planned = { hash: '', runs: 0, measurements: 0, flops: 0, seconds: 0 }
+    const none: Planned = { hash: '', runs: 0, measurements: 0, jobs: 0, flops: 0, seconds: 0 }
     const counts = await statusFromLedger(study.ledger, study.spec.name, planned ?? none, 0)
     return { ...counts, running: [], updatedAt: new Date().toISOString() }
   } finally {

@@ -8,6 +8,7 @@ import { shortKey } from './key.ts'
 import type { Connection, Ledger } from './ledger/open.ts'
 import { markRunning, measurementKeys, runsByKey, saveMeasurements, saveRuns } from './ledger/queries.ts'
 import type { RunRow } from './ledger/schema.ts'
+import { placeConfig, placeData } from './paths.ts'
 import { isScorable, measureJob } from './plan.ts'
 import { killOrphans, type PoolEvent, startPool } from './pool.ts'
 import { thisProcess } from './process.ts'
@@ -42,6 +43,8 @@ export interface RunnerOptions {
   spec: Spec
   /** The study's folder. */
   folder: string
+  /** Where relative paths of configurations are looked for. */
+  roots: readonly string[]
   /** Child processes, one task each. */
   processes: number
   /** Address of the module with the `work`. */
@@ -102,10 +105,19 @@ function databaseError(ledger: Ledger, error: unknown): Error {
   )
 }
 
-function taskRun(folder: string, run: RunRow): TaskRun {
+function taskRun({ folder, roots }: RunnerOptions, run: RunRow): TaskRun {
   const { key, kind, cluster, n, d } = run
   const checkpoint = run.checkpoint === null ? null : join(folder, run.checkpoint)
-  return { key, kind, cluster, config: run.config as TaskRun['config'], checkpoint, n, d }
+  return {
+    key,
+    kind,
+    cluster,
+    config: run.config as TaskRun['config'],
+    placed: placeConfig(run.config as TaskRun['config'], roots),
+    checkpoint,
+    n,
+    d,
+  }
 }
 
 /** The folder of a training's files and results. */
@@ -113,11 +125,8 @@ export function trainFolder(folder: string, key: string): string {
   return join(folder, 'runs', shortKey(key))
 }
 
-async function taskOf(
-  connection: Connection,
-  { spec, folder }: RunnerOptions,
-  { data }: HeldJob,
-): Promise<Task | undefined> {
+async function taskOf(connection: Connection, options: RunnerOptions, { data }: HeldJob): Promise<Task | undefined> {
+  const { spec, folder, roots } = options
   const rows = await runsByKey(connection, spec.name, data.runs)
   if (rows.length < data.runs.length) return undefined
   if (data.kind === 'train')
@@ -125,7 +134,7 @@ async function taskOf(
       kind: 'train',
       key: data.key,
       folder: trainFolder(folder, data.key),
-      runs: rows.map(row => taskRun(folder, row)),
+      runs: rows.map(row => taskRun(options, row)),
       trainer: spec.trainer?.command ?? null,
     }
   const [row] = rows
@@ -135,7 +144,14 @@ async function taskOf(
   const missing = items.filter(item => wanted.has(item.key) && !have.has(item.key))
   if (!missing.length) return undefined
   const into = join(trainFolder(folder, row.key), `measure-${data.key.slice(0, 8)}`)
-  return { kind: 'measure', key: data.key, folder: into, run: taskRun(folder, row), items: missing, scoring }
+  return {
+    kind: 'measure',
+    key: data.key,
+    folder: into,
+    run: taskRun(options, row),
+    items: missing,
+    scoring: { ...scoring, data: placeData(scoring.data, roots) },
+  }
 }
 
 /** Writes an outcome and what follows from it, and ends the job, in one transaction; false where another worker holds the job by now. */

@@ -172,6 +172,7 @@ export const specSchema = z.strictObject(
           tokens: tokenCount().default(100e3),
           kl: z.boolean('true or false').default(false),
           tasks: z.array(words('a task'), 'a list of tasks').default([]),
+          taskData: words('a folder with the sets of the tasks').optional(),
           every: tokenCount().optional(),
         },
         'evaluate: { tokens, kl, tasks }',

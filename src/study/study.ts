@@ -1,13 +1,13 @@
 // A study from its specification to a ledger that is complete: opens, plans, runs, closes. Doing it again goes on where it was.
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { RequestError } from '../formats/error.ts'
 import type { PlannedRun } from './expand.ts'
 import { machineError, makeFolder, readJson, writeWhole } from './files.ts'
 import { keyOf } from './key.ts'
 import { type Ledger, openLedger } from './ledger/open.ts'
-import { findStudy } from './ledger/queries.ts'
+import { countStates, findStudy } from './ledger/queries.ts'
 import { type Lock, takeLock } from './lock.ts'
 import { applyPlan, type Planned } from './plan.ts'
 import { openQueue, type Queue } from './queue.ts'
@@ -26,6 +26,8 @@ export interface StudyFile {
   spec: string
   /** Where it came from, for messages. */
   source: string
+  /** Where its relative paths are looked for, in this order. */
+  roots: string[]
 }
 
 /** An open study. */
@@ -41,6 +43,11 @@ export interface OpenStudy {
 /** Address of the functions that really train and score. */
 export const REAL_WORK = new URL(import.meta.url.endsWith('.ts') ? './real-work.ts' : './real-work.js', import.meta.url)
   .href
+
+/** Paths are looked for where the command runs, then beside the specification. */
+export function rootsOf(source: string): string[] {
+  return [...new Set([process.cwd(), dirname(resolve(source))])]
+}
 
 /** The study's document, or a RequestError that says that the folder is none. */
 export function readStudyFile(folder: string): StudyFile {
@@ -79,7 +86,13 @@ export async function openStudy(
         `the folder '${folder}' holds the study '${before.name}', expected '${create.spec.name}' or another folder`,
       )
     const file: StudyFile = create
-      ? { id: before?.id ?? randomUUID(), name: create.spec.name, spec: create.text, source: create.source }
+      ? {
+          id: before?.id ?? randomUUID(),
+          name: create.spec.name,
+          spec: create.text,
+          source: create.source,
+          roots: rootsOf(create.source),
+        }
       : (before as StudyFile)
     if (create)
       try {
@@ -122,7 +135,7 @@ export interface RunOptions {
   source: string
   processes: number
   /** Which runs are wanted and what they cost; called only where the plan is not in the ledger yet. */
-  plan(spec: Spec): Promise<{ runs: PlannedRun[]; seconds: number; flops: number; measurements: number }>
+  plan(spec: Spec): Promise<{ runs: PlannedRun[] } & Omit<Planned, 'hash' | 'runs'>>
   /** Anything besides the specification that the plan depends on: a budget. */
   planKey?: unknown
   url?: string
@@ -130,7 +143,8 @@ export interface RunOptions {
   leaseSeconds?: number
   retryFailed?: boolean
   signal?: AbortSignal
-  onChange?(state: RunnerState, planned: Planned): void
+  /** `before` jobs were done when this began. */
+  onChange?(state: RunnerState, planned: Planned, before: number): void
 }
 
 /** Runs a study to its end, or until the signal; returns where it is. */
@@ -161,17 +175,21 @@ export async function runStudy(options: RunOptions): Promise<RunnerState & { sto
       planned = next
     }
     const now = planned
+    const { waiting, running } = await countStates(ledger, spec.name)
+    const open = await queue.open()
+    const before = Math.max(0, now.jobs - open.waiting - open.running - waiting - running)
     const status = startStatus(study, now)
     try {
       const onChange = (state: RunnerState) => {
         status.update(state)
-        options.onChange?.(state, now)
+        options.onChange?.(state, now, before)
       }
       const result = await runJobs({
         ledger,
         queue,
         spec,
         folder: study.folder,
+        roots: file.roots,
         processes,
         work,
         leaseSeconds,

@@ -25,6 +25,8 @@ export interface TaskRun {
   cluster: string
   /** A run configuration, or { model } of a checkpoint that was not trained here. */
   config: Readonly<Record<string, unknown>>
+  /** The same with its paths as this machine finds them. */
+  placed: Readonly<Record<string, unknown>>
   /** The checkpoint, absolute; null before the training. */
   checkpoint: string | null
   n: number | null
@@ -37,6 +39,8 @@ export interface Scoring {
   tokens: number
   kl: boolean
   tasks: readonly string[]
+  /** Folder of the tasks' sets. */
+  taskData?: string
   seed: number
 }
 

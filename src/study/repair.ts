@@ -1,0 +1,94 @@
+// Rebuilds a study's ledger from the result files in its runs' folders.
+import { existsSync, readdirSync, renameSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { expandRuns } from './expand.ts'
+import { readJson } from './files.ts'
+import { openLedger } from './ledger/open.ts'
+import { findStudy, saveMeasurements, saveRuns, saveStudy } from './ledger/queries.ts'
+import { takeLock } from './lock.ts'
+import { applyPlan, type Planned } from './plan.ts'
+import { openQueue } from './queue.ts'
+import { parseSpec } from './spec.ts'
+import { readStudyFile } from './study.ts'
+import type { ResultFile } from './work.ts'
+
+/** What a repair found. */
+export interface RepairReport {
+  results: number
+  runs: number
+  measurements: number
+  /** Result files that cannot be read. */
+  broken: string[]
+  /** Where the embedded ledger that was there is now. */
+  before: string | null
+}
+
+/** All result files of a study: of trainings in runs/<key>, of scorings one folder below. */
+function resultFiles(folder: string): string[] {
+  const runs = join(folder, 'runs')
+  if (!existsSync(runs)) return []
+  return readdirSync(runs)
+    .sort()
+    .flatMap(name => {
+      const inside = join(runs, name)
+      const scored = readdirSync(inside)
+        .filter(entry => entry.startsWith('measure-'))
+        .sort()
+        .map(entry => join(inside, entry, 'result.json'))
+      return [join(inside, 'result.json'), ...scored].filter(path => existsSync(path))
+    })
+}
+
+/** Rebuilds the ledger: an embedded one anew (the old one is kept beside it), on a server in place. What is not done is queued again. */
+export async function repairStudy(folder: string, url = process.env['DATABASE_URL']): Promise<RepairReport> {
+  const at = resolve(folder)
+  const file = readStudyFile(at)
+  const lock = url ? undefined : takeLock(at)
+  try {
+    let before: string | null = null
+    if (!url && existsSync(join(at, 'ledger'))) {
+      for (let i = 0; before === null || existsSync(before); i++)
+        before = join(at, `ledger.before-repair${i ? `-${i}` : ''}`)
+      renameSync(join(at, 'ledger'), before)
+    }
+    const spec = parseSpec(file.spec, file.source)
+    const ledger = await openLedger(at, url)
+    try {
+      const queue = await openQueue(ledger, file.name)
+      const report: RepairReport = { results: 0, runs: 0, measurements: 0, broken: [], before }
+      const planned = expandRuns(spec)
+      const plan: Planned = { hash: '', runs: planned.length, measurements: 0, jobs: 0, flops: 0, seconds: 0 }
+      const row = await findStudy(ledger, file.name)
+      await saveStudy(ledger, { name: file.name, id: file.id, spec, planned: row?.planned ?? plan })
+      // First the runs, so that their planned columns are there; then what is known of them over it; then the jobs that are left.
+      await applyPlan(ledger, queue, spec, planned, { id: file.id, planned: plan, retryFailed: false })
+      for (const path of resultFiles(at)) {
+        let result: ResultFile | undefined
+        try {
+          result = readJson<ResultFile>(path)
+        } catch {
+          result = undefined
+        }
+        if (!result?.outcome) {
+          report.broken.push(path)
+          continue
+        }
+        const { runs, measurements } = result.outcome
+        await ledger.transaction(async connection => {
+          await saveRuns(connection, file.name, runs, 'repair')
+          await saveMeasurements(connection, file.name, measurements, 'repair')
+        })
+        report.results++
+        report.runs += runs.length
+        report.measurements += measurements.length
+      }
+      await applyPlan(ledger, queue, spec, planned, { id: file.id, planned: plan, retryFailed: false })
+      await queue.close()
+      return report
+    } finally {
+      await ledger.close()
+    }
+  } finally {
+    lock?.release()
+  }
+}
