@@ -8,13 +8,14 @@ namespace bitlaw {
 
 // One a file that exports functions.
 void registerAttention(Napi::Env, Napi::Object exports);
+void registerBench(Napi::Env, Napi::Object exports);
 void registerHead(Napi::Env, Napi::Object exports);
 void registerLinear(Napi::Env, Napi::Object exports);
 void registerVector(Napi::Env, Napi::Object exports);
 void registerQuantize(Napi::Env, Napi::Object exports);
 void registerGptq(Napi::Env, Napi::Object exports);
 using Registration = void (*)(Napi::Env, Napi::Object);
-static constexpr Registration REGISTER[] = {registerAttention, registerHead, registerLinear, registerVector, registerQuantize, registerGptq};
+static constexpr Registration REGISTER[] = {registerAttention, registerBench, registerHead, registerLinear, registerVector, registerQuantize, registerGptq};
 
 /** create(threads, path name or ''): the engine, or undefined where the path cannot run here. */
 static Napi::Value create(const Napi::CallbackInfo& info) {

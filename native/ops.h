@@ -148,6 +148,8 @@ struct Ops {
   /** Numbers a word, for each kind. */
   size_t perWord[3];
   void (*product[3])(const Product&);
+  /** Multiply-adds of words in registers alone; returns their number. sink: 32 words. */
+  double (*spin[3])(size_t rounds, uint32_t* sink);
 
   /** Largest magnitude of each row; NaN where one is not finite. */
   void (*rowMax)(const Source&, size_t row0, size_t rows, float* out);

@@ -16,11 +16,15 @@ constexpr Ops table() {
   ops.perWord[F32] = Words<F32>::PER;
 #if defined(__AVX512BF16__)
   ops.product[BF16] = product<Bf16Units>;
+  ops.spin[BF16] = spin<Bf16Units>;
 #else
   ops.product[BF16] = product<FloatUnits>;
+  ops.spin[BF16] = spin<FloatUnits>;
 #endif
   ops.product[I8] = product<Int8Units>;
   ops.product[F32] = product<FloatUnits>;
+  ops.spin[I8] = spin<Int8Units>;
+  ops.spin[F32] = spin<FloatUnits>;
   ops.rowMax = rowMax;
   ops.roundCodes = roundCodes;
   ops.roundBf16 = roundToBf16;

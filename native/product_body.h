@@ -166,5 +166,35 @@ void product(const Product& p) {
   }
 }
 
+/** Tells the compiler that nothing is known of these values, so that equal sums stay apart. */
+template <int N, class Sum>
+inline void keepAll(Sum* sums) {
+#pragma GCC unroll 32
+  for (int i = 0; i < N; i++) {
+#if defined(__x86_64__)
+    asm volatile("" : "+v"(sums[i]));
+#else
+    asm volatile("" : "+w"(sums[i]));
+#endif
+  }
+}
+
+/** Multiplies registers only, `rounds` times 24 (12) vectors: what the units can do at most. Returns the multiply-adds of one word. */
+template <class Units>
+double spin(size_t rounds, uint32_t* sink) {
+  constexpr int SUMS = VECTORS * 6;
+  typename Units::Sum sums[SUMS];
+  I row = loadi(sink), panel = loadi(sink + 16);
+#pragma GCC unroll 32
+  for (int i = 0; i < SUMS; i++) sums[i] = Units::zero();
+  for (size_t r = 0; r < rounds; r++) {
+#pragma GCC unroll 32
+    for (int i = 0; i < SUMS; i++) sums[i] = Units::add(sums[i], row, panel);
+    keepAll<SUMS>(sums);
+  }
+  for (int i = 0; i < SUMS; i++) storei(sink, asInt(Units::floats(sums[i])));
+  return static_cast<double>(rounds) * SUMS * W;
+}
+
 }  // namespace
 }  // namespace bitlaw::PATH
