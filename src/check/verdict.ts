@@ -54,7 +54,7 @@ export function judge(
   for (const record of off) sentences.push(describeRecord(record))
   if (model.d !== null && model.decayed !== false && fourBits.some(one => one.deltaPtq > tolerance))
     sentences.push(
-      'these laws read damage as growing with data; learning-rate decay explains much of it too (arXiv 2510.06213), so a checkpoint from before the decay may quantize better at the same D',
+      'these laws read damage as growing with data, but learning-rate decay explains much of it too (arXiv 2510.06213), so a checkpoint from before the decay may quantize better at the same D',
     )
   const within = measured
     .filter(one => one.interval[0] <= tolerance)

@@ -14,8 +14,13 @@ export function printText(text: string): void {
 export function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const cells = [header, ...rows].map(row => row.map(String))
   const widths = header.map((_, i) => Math.max(...cells.map(row => (row[i] ?? '').length)))
-  const numeric = header.map((_, i) => rows.every(row => typeof row[i] === 'number' || /^[-+±<>~$]?[\d.]/.test(String(row[i] ?? ''))))
+  const numeric = header.map((_, i) =>
+    rows.every(row => typeof row[i] === 'number' || /^[-+±<>~$]?\.?\d/.test(String(row[i] ?? ''))),
+  )
   const line = (row: readonly string[]) =>
-    row.map((cell, i) => (numeric[i] ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join('  ').trimEnd()
+    row
+      .map((cell, i) => (numeric[i] ? cell.padStart(widths[i]) : cell.padEnd(widths[i])))
+      .join('  ')
+      .trimEnd()
   return [line(cells[0]), widths.map(width => '-'.repeat(width)).join('  '), ...cells.slice(1).map(line)].join('\n')
 }

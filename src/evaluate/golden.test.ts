@@ -120,7 +120,7 @@ if (folder && shared('models')) {
       let place = 0
       let sum = 0
       for (const story of stored.per_story) {
-        const length = story.tokens
+        const length = story.scored + 1
         const ids = Int32Array.from(tensors['ids'].values.subarray(at, at + length))
         at += length
         const score = evaluateText(model, kernels, { ids, start: 1, bytes: null }, { context: 512, compute: 'float' })
