@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { openFolder } from '../checkpoint/folder.ts'
 import { openGguf } from '../checkpoint/gguf.ts'
+import { hubFolder, parseHubName } from '../checkpoint/hub.ts'
 import { type Llama2cSizes, openLlama2c } from '../checkpoint/llama2c.ts'
 import { widen } from '../checkpoint/numbers.ts'
 import type { TensorFile } from '../checkpoint/tensors.ts'
@@ -35,6 +36,8 @@ export async function openSource(reference: string, ignore: readonly string[]): 
     if (reference.endsWith('.gguf')) return openGgufFile(reference, ignore)
     throw new RequestError(`'${reference}' is no model file, expected a folder, .gguf or llama2.c .bin`)
   }
+  const hub = parseHubName(reference)
+  if (hub) return openHuggingfaceFolder(await hubFolder(hub))
   throw new RequestError(
     `no model '${reference}', expected a folder, a .gguf or llama2.c .bin file, or a hub name owner/name[@revision]`,
   )
