@@ -193,9 +193,9 @@ export function register(command: Command): void {
       const { solved, ...document } = fitLaws(rows.rows, laws, { ...fitOptions, lines: rows.lines, unit: rows.unit })
       if (options.out !== undefined) await writeWhole(options.out, `${JSON.stringify(document)}\n`)
       if (options.svg !== undefined)
-        for (const [i, one] of solved.entries())
+        for (const one of solved)
           await writeWhole(
-            solved.length === 1 ? options.svg : options.svg.replace(/(\.svg)?$/, `-${laws[i].name}.svg`),
+            solved.length === 1 ? options.svg : options.svg.replace(/(\.svg)?$/, `-${one.law.name}.svg`),
             fitFigure(one),
           )
       if (options.json) printJson({ ...document, fits: document.fits.map(brief) })

@@ -1,8 +1,9 @@
 // Which law is better: laws are fitted to the same rows, predict the same held-out rows, and the difference of their
 // errors has an interval of its own, since the same rows make both errors.
 import { quantile } from './bootstrap.ts'
-import { describe, type Fit, type FitOptions, type Solved, solve } from './fit.ts'
+import { describe, type Fit, type FitOptions, fit, type Solved, solve } from './fit.ts'
 import type { HoldOut } from './hold-out.ts'
+import { kbit } from './kbit.ts'
 import type { Configuration, Law } from './law.ts'
 import { createRandom } from './random.ts'
 import { prepareRows } from './rows.ts'
@@ -85,18 +86,29 @@ export function fitLaws(
 ): FitDocument & { solved: Solved[] } {
   const holdOut: HoldOut | undefined = options.holdOut ?? (laws.length > 1 ? 'folds' : undefined)
   const warnings: string[] = []
-  const solved = laws.map(law => solve(law, prepareRows(rows, law, options), options))
-  const fits = solved.map(one => describe(one, { ...options, holdOut }))
-  const comparison: Comparison[] = []
-  for (let i = 0; i < fits.length; i++)
-    for (let j = i + 1; j < fits.length; j++) {
-      if (solved[i].law.response !== solved[j].law.response)
-        warnings.push(
-          `${fits[i].law} and ${fits[j].law} are not compared: one predicts the loss, the other the damage by PTQ`,
-        )
-      else comparison.push(compare(fits[i], fits[j], solved[i], solved[j], options.seed ?? 0))
+  const fits: Fit[] = []
+  const solved: Solved[] = []
+  const pairs: [Fit, Solved][] = []
+  for (const law of laws) {
+    if (law === kbit) {
+      fits.push(fit(rows, law, options))
+      if (laws.length > 1) warnings.push('kbit predicts by total bits and is not compared with the others')
+      continue
     }
-  const error = (fit: Fit) => fit.heldOut?.rmse ?? fit.rmse
+    const one = solve(law, prepareRows(rows, law, options), options)
+    solved.push(one)
+    fits.push(describe(one, { ...options, holdOut }))
+    pairs.push([fits[fits.length - 1], one])
+  }
+  const comparison: Comparison[] = []
+  pairs.forEach(([a, solvedA], i) => {
+    for (const [b, solvedB] of pairs.slice(i + 1)) {
+      if (solvedA.law.response !== solvedB.law.response)
+        warnings.push(`${a.law} and ${b.law} are not compared: one predicts the loss, the other the damage by PTQ`)
+      else comparison.push(compare(a, b, solvedA, solvedB, options.seed ?? 0))
+    }
+  })
+  const error = (one: Fit) => one.heldOut?.rmse ?? (pairs.length > 0 ? Number.POSITIVE_INFINITY : one.rmse)
   const best = fits.reduce((a, b) => (error(b) < error(a) ? b : a)).law
   return { fits, best, comparison, warnings, solved }
 }

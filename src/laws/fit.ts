@@ -5,7 +5,8 @@ import { bootstrap, quantile } from './bootstrap.ts'
 import { type Confound, findConfounds } from './confound.ts'
 import { bind, type Objective, predictions } from './core.ts'
 import { diagnose, type Outlier } from './diagnose.ts'
-import { type HeldOut, type HoldOut, heldOutFit } from './hold-out.ts'
+import { type HeldOut, type HoldOut, heldOutFit, heldOutResiduals, splitsOf } from './hold-out.ts'
+import { bestBits, fitKbit, kbit, totalBits } from './kbit.ts'
 import type { Configuration, Law, Parameter, Parameters, Range } from './law.ts'
 import { type Constraints, createProblem, naturalAt, type Problem, thetaAt } from './problem.ts'
 import { type Prepared, type PrepareOptions, prepareRows, rangeOf } from './rows.ts'
@@ -128,7 +129,83 @@ export function solve(law: Law, prepared: Prepared, options: FitOptions = {}): S
 /** Fits one law to rows (columns N, D, loss, bits …); throws RequestError that names bad rows, missing columns, too few rows. */
 export function fit(rows: readonly Configuration[], law: Law, options: FitOptions = {}): Fit {
   const prepared = prepareRows(rows, law, options)
-  return describe(solve(law, prepared, options), options)
+  return law === kbit ? describeKbit(prepared, options) : describe(solve(law, prepared, options), options)
+}
+
+/** Error of predictions in nats, and the share of the target's variance that they explain. */
+function accuracyOf(target: Float64Array, predicted: Float64Array): { rmse: number; rSquared: number } {
+  const count = target.length
+  const mean = target.reduce((a, b) => a + b, 0) / count
+  let squares = 0
+  let total = 0
+  for (let i = 0; i < count; i++) {
+    squares += (predicted[i] - target[i]) ** 2
+    total += (target[i] - mean) ** 2
+  }
+  return { rmse: Math.sqrt(squares / count), rSquared: 1 - squares / total }
+}
+
+/** The document of the k-bit law, with the precision that is best at the same total bits. */
+function describeKbit(prepared: Prepared, options: FitOptions): Fit {
+  const { bootstrap: resamples = 200, seed = 0 } = options
+  const { rows, target, clusters, clusterCount, clusterColumn } = prepared
+  const found = fitKbit(rows, { bootstrap: resamples, seed, clusters })
+  const names = Object.keys(found.parameters)
+  const curve = names.filter(name => name.startsWith('curve')).map(name => found.parameters[name])
+  const higher = curve[curve.length - 1] > curve[0] // an accuracy rises with total bits, a loss falls
+  const bits = rows.map(totalBits).sort((a, b) => a - b)
+  const { best, tie } = bestBits(found, bits[Math.floor(bits.length / 2)], { higher })
+  const tied = tie.filter(k => k !== best)
+  const warnings = [
+    ...prepared.warnings,
+    `at equal total bits ${best} bits are best${tied.length > 0 ? `, tied with ${tied.join(', ')}` : ''} (${higher ? 'a higher score' : 'a lower loss'} is taken as better)`,
+  ]
+  const residuals = Float64Array.from(target, (t, i) => Math.log(t / found.predicted[i])).sort()
+  return {
+    law: 'kbit',
+    objective: found.objective,
+    objectiveKind: 'squares',
+    delta: options.delta ?? 1e-3,
+    parameters: found.parameters,
+    intervals: found.intervals,
+    ...accuracyOf(target, found.predicted),
+    rows: rows.length,
+    warnings,
+    unidentified: [],
+    heldOut: null,
+    profiles: {},
+    condition: null,
+    flatDirection: {},
+    outliers: [],
+    confounds: [],
+    range: rangeOf(kbit, rows),
+    convergence: { converged: true, starts: 1, finished: 1, agreed: 1, evaluations: 1 },
+    bootstrap: { resamples: found.sample.length, failed: 0, clusters: clusterCount, by: clusterColumn, seed: seed + 1 },
+    sample: {
+      names,
+      values: found.sample.map(one => names.map(name => one[name])),
+      residuals: Array.from({ length: 41 }, (_, i) => quantile(residuals, i / 40)),
+    },
+    options: { starts: 1, seed, fix: {}, tie: {} },
+    versions: { bitlaw: '0.1.0' },
+  }
+}
+
+/**
+ * Sorted ln measured − ln predicted, the noise of a prediction: the residuals of the fit, made larger for the
+ * parameters that were fitted, and beside them, where there are sizes enough, those of each size of model predicted
+ * from the others, since runs of one size err together.
+ */
+function noiseOf(solved: Solved, predicted: Float64Array): Float64Array {
+  const { prepared, problem } = solved
+  const { target, rows, clusters, clusterCount } = prepared
+  const free = problem.free.length
+  const spread = Math.sqrt(rows.length / Math.max(1, rows.length - free))
+  const own = Array.from(target, (t, i) => Math.log(t / predicted[i]) * spread)
+  const splits = splitsOf(rows, clusters, clusterCount, 'sizes', 0)
+  const enough = splits.length >= 4 && splits.every(left => rows.length - left.length > free)
+  const held = enough ? heldOutResiduals(solved, splits, { starts: 0 }).residuals.filter(r => r !== null) : []
+  return Float64Array.from([...own, ...held]).sort()
 }
 
 /** The document of a solved fit: intervals, diagnosis, held-out error. */
@@ -138,14 +215,6 @@ export function describe(solved: Solved, options: FitOptions = {}): Fit {
   const { best } = found
   const { target, clusters, clusterCount } = prepared
   const predicted = predictions(problem.bound, theta)
-  const count = target.length
-  const mean = target.reduce((a, b) => a + b, 0) / count
-  let squares = 0
-  let total = 0
-  for (let i = 0; i < count; i++) {
-    squares += (predicted[i] - target[i]) ** 2
-    total += (target[i] - mean) ** 2
-  }
   const warnings = [...prepared.warnings]
   if (!best.converged) warnings.push('the search did not converge: the objective may still fall')
   else if (found.agreed < 2 && found.finished > 2)
@@ -169,7 +238,7 @@ export function describe(solved: Solved, options: FitOptions = {}): Fit {
     options.diagnose === false ? null : diagnose(law, prepared, problem, best, { fix, tie, bounds: options.bounds })
   warnings.push(...(diagnosis?.warnings ?? []))
   const confounds = options.diagnose === false ? [] : findConfounds(solved, options, warnings)
-  const residuals = Float64Array.from(target, (t, i) => Math.log(t / predicted[i])).sort()
+  const residuals = noiseOf(solved, predicted)
   return {
     law: law.name,
     objective: best.value,
@@ -177,9 +246,8 @@ export function describe(solved: Solved, options: FitOptions = {}): Fit {
     delta: problem.objective.delta,
     parameters: naturalAt(parameters, theta),
     intervals,
-    rmse: Math.sqrt(squares / count),
-    rSquared: 1 - squares / total,
-    rows: count,
+    ...accuracyOf(target, predicted),
+    rows: target.length,
     warnings,
     unidentified: diagnosis?.unidentified ?? [],
     heldOut: options.holdOut ? heldOutFit(solved, options.holdOut, options) : null,

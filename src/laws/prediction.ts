@@ -2,8 +2,8 @@
 // configuration lies outside what the constants were made on.
 import { RequestError } from '../formats/error.ts'
 import { quantile } from './bootstrap.ts'
+import { findLaw } from './catalogue.ts'
 import type { Fit } from './fit.ts'
-import { findLaw } from './index.ts'
 import type { Configuration, Law, Parameters, Prediction } from './law.ts'
 import { hasPost } from './pieces.ts'
 import { columnsOf, outside } from './rows.ts'
@@ -95,13 +95,11 @@ export function predictionInterval(
   level = 0.9,
 ): [number, number] | null {
   if (fit.sample.values.length < 20) return null
-  const spread = Math.sqrt(fit.rows / Math.max(1, fit.rows - fit.sample.names.length))
-  const middle = quantile(fit.sample.residuals, 0.5)
   const values: number[] = []
   for (const parameters of sampleOf(fit)) {
     const at = value(parameters)
     if (at === null || !Number.isFinite(at)) continue
-    for (const r of fit.sample.residuals) values.push(at * Math.exp(middle + (r - middle) * spread))
+    for (const r of fit.sample.residuals) values.push(at * Math.exp(r))
   }
   if (values.length === 0) return null
   const sorted = Float64Array.from(values).sort()
