@@ -57,6 +57,13 @@ test('documents between separators, however the file is cut into chunks', async 
   ])
 })
 
+test('a long document without separators is read whole', async () => {
+  const text = Array.from({ length: 6e5 }, (_, i) => `line ${i}\r\n`).join('')
+  expect(text.length).toBeGreaterThan(2 ** 23 - 2 ** 21)
+  expect(await read(write('long.txt', text))).toEqual([['long.txt', text]])
+  expect((await read(write('ends.txt', `${text}<|endoftext|>`)))[0][1]).toBe(text.slice(0, -2))
+})
+
 test('JSON lines', async () => {
   expect(await read(write('lines.jsonl', '{"text":"one","id":1}\n\n{"text":"two"}\n'))).toEqual([
     ['lines.jsonl#1', 'one'],

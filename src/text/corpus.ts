@@ -11,6 +11,9 @@ import { createInterface } from 'node:readline'
 import { RequestError } from '../formats/error.ts'
 import { SEPARATOR } from './bytes.ts'
 
+/** Characters that one document may have; a string holds hardly more. */
+const LONGEST = 2 ** 28
+
 /** Where documents come from: a path, a glob, `npm:<package>`, or a list of these. */
 export type CorpusSource = string | readonly string[]
 
@@ -175,6 +178,8 @@ async function* readJsonLines({ path, name }: CorpusFile): AsyncGenerator<Docume
 /** A text file, whole or in parts between separators. */
 async function* readText({ path, name }: CorpusFile): AsyncGenerator<Document> {
   const between = /\r?\n?<\|endoftext\|>\r?\n?/
+  const held: string[] = [] // text of the present document that no separator can touch any more
+  let size = 0
   let rest = ''
   let number = 0
   for await (const chunk of createReadStream(path, {
@@ -183,12 +188,26 @@ async function* readText({ path, name }: CorpusFile): AsyncGenerator<Document> {
   }) as AsyncIterable<string>) {
     rest += chunk
     // All up to the last separator whose own line end has arrived.
-    const last = rest.lastIndexOf(SEPARATOR, rest.length - SEPARATOR.length - 2)
-    if (last < 0) continue
-    const parts = rest.slice(0, last + SEPARATOR.length).split(between)
+    const end = rest.length - SEPARATOR.length - 2
+    const last = end < 0 ? -1 : rest.lastIndexOf(SEPARATOR, end)
+    if (last < 0) {
+      const settled = Math.max(0, end - 2)
+      size += settled
+      if (size > LONGEST)
+        throw new RequestError(
+          `'${path}' has a document of more than ${LONGEST} characters, expected lines ${SEPARATOR} between documents`,
+        )
+      held.push(rest.slice(0, settled))
+      rest = rest.slice(settled)
+      continue
+    }
+    const parts = (held.join('') + rest.slice(0, last + SEPARATOR.length)).split(between)
     rest = rest.slice(last + SEPARATOR.length).replace(/^\r?\n?/, '')
+    held.length = 0
+    size = 0
     for (const text of parts) if (text !== '') yield { name: `${name}#${++number}`, text }
   }
+  rest = held.join('') + rest
   const whole = number === 0 && !rest.includes(SEPARATOR)
   for (const text of rest.split(between)) if (text !== '') yield { name: whole ? name : `${name}#${++number}`, text }
 }

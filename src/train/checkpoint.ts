@@ -86,7 +86,7 @@ export async function writeCheckpoint(
         name: `${kind}.${parameter}`,
         dtype: 'F32',
         shape: [values.length],
-        data: () => Float32Array.from(values),
+        data: () => (values instanceof Float32Array ? values : Float32Array.from(values)),
       })
     add('m', optimizer.m[i])
     add('v', optimizer.v[i])
