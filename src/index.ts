@@ -1,0 +1,3 @@
+// The library: what a program may import from bitlaw. Each line is one folder's part.
+export { parseRunConfig, type RunConfig, type RunConfigInput } from './train/config.ts'
+export { type RunResult, type StepReport, TrainingInterrupted, type TrainOptions, train } from './train/trainer.ts'
