@@ -41,7 +41,15 @@ function report(rows: readonly FormatDescription[]): string {
     row.capacity.toFixed(3),
     bar(row, Math.min(Math.round(3 * widest), 36), widest),
   ])
-  const header = ['format', 'bits/param', 'levels', 'Gaussian MSE', 'effective', 'capacity', 'bits: █ effective · spent']
+  const header = [
+    'format',
+    'bits/param',
+    'levels',
+    'Gaussian MSE',
+    'effective',
+    'capacity',
+    'bits: █ effective · spent',
+  ]
   return table(header, cells)
 }
 

@@ -4,24 +4,16 @@
 import type { Floats, PresetName } from './format.ts'
 import type { GgmlType } from './ggml.ts'
 import { readHalf, writeHalf } from './ggml-bytes.ts'
+import { absmaxOf } from './scaled.ts'
 
 const f32 = Math.fround
 const SIZE = 32
 
 /** The value of largest magnitude, the first of equals; nan where a value is not finite. */
 function extremeOf(x: Floats, at: number): number {
-  let absmax = 0
-  let extreme = 0
-  let poison = 0
-  for (let i = at; i < at + SIZE; i++) {
-    const size = Math.abs(x[i])
-    if (size > absmax) {
-      absmax = size
-      extreme = x[i]
-    }
-    poison += x[i] * 0
-  }
-  return f32(extreme + poison)
+  const absmax = absmaxOf(x, at, at + SIZE)
+  for (let i = at; i < at + SIZE; i++) if (Math.abs(x[i]) === absmax) return f32(x[i])
+  return Number.NaN
 }
 
 /** 4 low bits of each code: value i in the low half of byte i, value i + 16 in the high half. */
@@ -56,9 +48,10 @@ function symmetric(name: PresetName, bits: 4 | 5): GgmlType {
       const d = f32(extremeOf(x, at) / -half)
       const inverse = d === 0 || Number.isNaN(d) ? 0 : f32(1 / d)
       writeHalf(bytes, offset, d)
-      for (let i = 0; i < SIZE; i++)
-        codes[i] =
-          inverse === 0 ? half : Math.min(Math.trunc(f32(f32(f32(x[at + i]) * inverse) + half + 0.5)), 2 * half - 1)
+      if (inverse === 0) codes.fill(half)
+      else
+        for (let i = 0; i < SIZE; i++)
+          codes[i] = Math.min(f32(f32(f32(x[at + i]) * inverse) + half + 0.5) | 0, 2 * half - 1)
       if (fifths > 0) packFifths(codes, bytes, offset + fifths)
       packNibbles(codes, bytes, offset + nibbles)
     },
@@ -93,8 +86,10 @@ function asymmetric(name: PresetName, bits: 4 | 5): GgmlType {
       const inverse = d === 0 || Number.isNaN(d) ? 0 : f32(1 / d)
       writeHalf(bytes, offset, d)
       writeHalf(bytes, offset + 2, min + poison)
-      for (let i = 0; i < SIZE; i++)
-        codes[i] = inverse === 0 ? 0 : Math.min(Math.trunc(f32(f32(f32(f32(x[at + i]) - min) * inverse) + 0.5)), top)
+      if (inverse === 0) codes.fill(0)
+      else
+        for (let i = 0; i < SIZE; i++)
+          codes[i] = Math.min(f32(f32(f32(f32(x[at + i]) - min) * inverse) + 0.5) | 0, top)
       if (fifths > 0) packFifths(codes, bytes, offset + fifths)
       packNibbles(codes, bytes, offset + nibbles)
     },
@@ -127,7 +122,7 @@ export const Q8_0: GgmlType = {
     writeHalf(bytes, offset, d)
     for (let i = 0; i < SIZE; i++) {
       const step = f32(f32(x[at + i]) * inverse)
-      bytes[offset + 2 + i] = inverse === 0 ? 0 : Math.trunc(step + (step < 0 ? -0.5 : 0.5))
+      bytes[offset + 2 + i] = (step + (step < 0 ? -0.5 : 0.5)) | 0
     }
   },
   decode(bytes, offset, out, at) {

@@ -91,51 +91,57 @@ const STARTS = [
   [1.03, 1.03],
 ] as const
 
+/** Sums over a sub-block of its codes and values, of which the error of any scale and minimum for those codes is a function. */
+function sumUp(v: Float64Array, start: number, n: number, codes: Uint8Array, sums: Float64Array, at: number): void {
+  let code1 = 0
+  let code2 = 0
+  let value1 = 0
+  let product = 0
+  for (let i = start; i < start + n; i++) {
+    code1 += codes[i]
+    code2 += codes[i] * codes[i]
+    value1 += v[i]
+    product += codes[i] * v[i]
+  }
+  sums[at] = code1
+  sums[at + 1] = code2
+  sums[at + 2] = value1
+  sums[at + 3] = product
+}
+
 /** Fits value = d * scale * code - dmin * min, scale and min integers 0 … limit, to 256 values in sub-blocks of n. */
 export function fitMinima(v: Float64Array, n: number, top: number, limit: number): MinimaBlock {
   const count = v.length / n
-  const wanted = Array.from({ length: count }, (_, b) => fitAbove(v, b * n, n, top))
-  const best: MinimaBlock = {
-    d: 0,
-    dmin: 0,
-    scales: new Int16Array(count),
-    mins: new Int16Array(count),
-    codes: new Uint8Array(v.length),
-  }
   const codes = new Uint8Array(v.length)
+  const first = new Float64Array(4 * count)
+  let largest = 0
+  let deepest = 0
+  const wanted = Float64Array.from({ length: count }, (_, b) => {
+    const { scale, min } = fitAbove(v, b * n, n, top)
+    placeAbove(v, b * n, n, scale, min, top, codes)
+    sumUp(v, b * n, n, codes, first, 4 * b)
+    largest = Math.max(largest, scale)
+    deepest = Math.max(deepest, min)
+    return scale
+  })
   const scales = new Int16Array(count)
   const mins = new Int16Array(count)
+  const best: MinimaBlock = { d: 0, dmin: 0, scales: scales.slice(), mins: mins.slice(), codes: codes.slice() }
   let least = Infinity
-  const largest = Math.max(...wanted.map(({ scale }) => scale)) / limit
-  const deepest = Math.max(...wanted.map(({ min }) => min)) / limit
+  const sums = new Float64Array(4 * count)
   for (const [share, depth] of STARTS) {
-    let d = nearestHalf(largest * share)
-    let dmin = nearestHalf(deepest * depth)
+    let d = nearestHalf((largest * share) / limit)
+    let dmin = nearestHalf((deepest * depth) / limit)
     let previous = Infinity
-    for (let round = 0; round < 3; round++) {
+    sums.set(first)
+    for (let round = 0; round < 4; round++) {
       let error = 0
       for (let b = 0; b < count; b++) {
-        const scale = d > 0 ? Math.round(clamp(wanted[b].scale / d, 0, limit)) : 0
-        const min = dmin > 0 ? Math.round(clamp(wanted[b].min / dmin, 0, limit)) : 0
-        let nearest = Infinity
-        const attempt = (s: number, m: number) => {
-          const found = placeAbove(v, b * n, n, d * s, dmin * m, top, codes)
-          if (found < nearest) {
-            nearest = found
-            scales[b] = s
-            mins[b] = m
-          }
-        }
-        for (let s = Math.max(scale - 1, 0); s <= Math.min(scale + 1, limit); s++) {
-          attempt(s, min)
-          // The minimum that suits these codes best, and its neighbours.
-          let sum = 0
-          for (let i = b * n; i < (b + 1) * n; i++) sum += d * s * codes[i] - v[i]
-          const suited = dmin > 0 ? Math.round(clamp(sum / n / dmin, 0, limit)) : 0
-          for (let m = Math.max(suited - 1, 0); m <= Math.min(suited + 1, limit); m++) if (m !== min) attempt(s, m)
-        }
-        placeAbove(v, b * n, n, d * scales[b], dmin * mins[b], top, codes)
-        error += nearest
+        chooseIntegers(sums, 4 * b, n, d, dmin, wanted[b], limit)
+        scales[b] = chosen[0]
+        mins[b] = chosen[1]
+        error += placeAbove(v, b * n, n, d * scales[b], dmin * mins[b], top, codes)
+        sumUp(v, b * n, n, codes, sums, 4 * b)
       }
       if (!(error < previous)) break
       previous = error
@@ -145,32 +151,79 @@ export function fitMinima(v: Float64Array, n: number, top: number, limit: number
         best.dmin = dmin
         best.scales.set(scales)
         best.mins.set(mins)
-        best.codes.set(codes)
       }
-      // Least squares of both fp16 numbers with everything else held.
-      let aa = 0
-      let ab = 0
-      let bb = 0
-      let av = 0
-      let bv = 0
-      for (let i = 0; i < v.length; i++) {
-        const b = Math.floor(i / n)
-        const up = scales[b] * codes[i]
-        const down = -mins[b]
-        aa += up * up
-        ab += up * down
-        bb += down * down
-        av += up * v[i]
-        bv += down * v[i]
-      }
-      const determinant = aa * bb - ab * ab
-      if (determinant <= 0) break
-      const nextD = nearestHalf((av * bb - bv * ab) / determinant)
-      const nextMin = nearestHalf((bv * aa - av * ab) / determinant)
-      if (!(nextD > 0 && nextMin >= 0)) break
-      d = nextD
-      dmin = nextMin
+      ;({ d, dmin } = refitHalves(sums, n, scales, mins))
+      if (!(d > 0 && dmin >= 0)) break
     }
   }
+  polish(v, n, top, limit, best)
   return best
+}
+
+const chosen = new Int16Array(2)
+
+/** Leaves in `chosen` the integers that suit a sub-block's codes best: scales near the one wanted, each with its best minimum. */
+function chooseIntegers(
+  sums: Float64Array,
+  at: number,
+  n: number,
+  d: number,
+  dmin: number,
+  wanted: number,
+  limit: number,
+): void {
+  const centre = d > 0 ? Math.round(clamp(wanted / d, 0, limit)) : 0
+  let least = Infinity
+  for (let s = Math.max(centre - 2, 0); s <= Math.min(centre + 2, limit); s++) {
+    const scale = d * s
+    const m = dmin > 0 ? Math.round(clamp((scale * sums[at] - sums[at + 2]) / n / dmin, 0, limit)) : 0
+    const min = dmin * m
+    const error =
+      scale * (scale * sums[at + 1] - 2 * sums[at + 3] - 2 * min * sums[at]) + min * (2 * sums[at + 2] + n * min)
+    if (error < least) {
+      least = error
+      chosen[0] = s
+      chosen[1] = m
+    }
+  }
+}
+
+/** Least squares of both fp16 numbers with integers and codes held; d is 0 where there is no solution. */
+function refitHalves(sums: Float64Array, n: number, scales: Int16Array, mins: Int16Array): { d: number; dmin: number } {
+  let aa = 0
+  let ab = 0
+  let bb = 0
+  let av = 0
+  let bv = 0
+  for (let b = 0; b < scales.length; b++) {
+    const [s, m, at] = [scales[b], mins[b], 4 * b]
+    aa += s * s * sums[at + 1]
+    ab -= s * m * sums[at]
+    bb += m * m * n
+    av += s * sums[at + 3]
+    bv -= m * sums[at + 2]
+  }
+  const determinant = aa * bb - ab * ab
+  if (determinant <= 0) return { d: 0, dmin: 0 }
+  return { d: nearestHalf((av * bb - bv * ab) / determinant), dmin: nearestHalf((bv * aa - av * ab) / determinant) }
+}
+
+/** Tries one step in each integer with codes chosen anew, and leaves the codes of the best in the block. */
+function polish(v: Float64Array, n: number, top: number, limit: number, block: MinimaBlock): void {
+  const { d, dmin, scales, mins, codes } = block
+  for (let b = 0; b < scales.length; b++) {
+    const [s0, m0] = [scales[b], mins[b]]
+    let least = placeAbove(v, b * n, n, d * s0, dmin * m0, top, scratch)
+    for (let s = Math.max(s0 - 1, 0); s <= Math.min(s0 + 1, limit); s++)
+      for (let m = Math.max(m0 - 1, 0); m <= Math.min(m0 + 1, limit); m++) {
+        if (s === s0 && m === m0) continue
+        const error = placeAbove(v, b * n, n, d * s, dmin * m, top, scratch)
+        if (error < least) {
+          least = error
+          scales[b] = s
+          mins[b] = m
+        }
+      }
+    placeAbove(v, b * n, n, d * scales[b], dmin * mins[b], top, codes)
+  }
 }

@@ -13,18 +13,16 @@ const f32 = Math.fround
 function rangeOf(x: Floats, start: number, end: number, symmetric: boolean): { low: number; high: number } {
   let low = 0
   let high = 0
-  let poison = 0
   for (let i = start; i < end; i++) {
-    if (x[i] < low) low = x[i]
-    if (x[i] > high) high = x[i]
-    poison += x[i] * 0
+    low = Math.min(low, x[i])
+    high = Math.max(high, x[i])
   }
+  if (!Number.isFinite(high - low)) return { low: Number.NaN, high: Number.NaN }
   if (symmetric) {
     high = Math.max(-low, high)
     if (low < 0) low = -high
   }
-  if (low === 0 && high === 0) return { low: -1 + poison, high: 1 + poison }
-  return { low: low + poison, high: high + poison }
+  return low === 0 && high === 0 ? { low: -1, high: 1 } : { low, high }
 }
 
 /** The zero point of a grid from its rounded scale: round(-low / scale), 0 … top; 2^(k-1) of a full grid. */
@@ -44,6 +42,46 @@ function gridError(x: Floats, start: number, end: number, scale: number, zero: n
     error += (x[i] - scale * (code - zero)) ** 2
   }
   return error
+}
+
+/** Codes of a run: nearest, ties to even, in the arithmetic of the array's type. */
+function encodeRun(
+  x: Floats,
+  start: number,
+  end: number,
+  scale: number,
+  zero: number,
+  top: number,
+  codes: Uint8Array,
+): void {
+  const low = -zero
+  const high = top - zero
+  const single = x instanceof Float32Array
+  for (let i = start; i < end; i++) {
+    let q = x[i] / scale
+    if (single) q = f32(q)
+    if (q > high) q = high
+    else if (q < low) q = low
+    codes[i] = roundHalfEven(q) + zero
+  }
+}
+
+/** Codes of a run, rounded up as often as a value is nearer to the step above. */
+function encodeRunRandomly(
+  x: Floats,
+  start: number,
+  end: number,
+  scale: number,
+  zero: number,
+  top: number,
+  codes: Uint8Array,
+  seed: number,
+): void {
+  for (let i = start; i < end; i++) {
+    const q = Math.min(Math.max(x[i] / scale, -zero), top - zero)
+    const below = Math.floor(q)
+    codes[i] = below + (randomUniform(seed, i) < q - below ? 1 : 0) + zero
+  }
 }
 
 /** Encodes a tensor on grids: codes, scales (rounded first) and zero points. */
@@ -88,24 +126,9 @@ export function encodeGrid(
     const scale = rounded.scales[block]
     const zero = zeroPoint(lows[block], scale, bits, full, single)
     zeros[block] = zero
-    if (!(scale > 0)) {
-      codes.fill(zero, block * length, end)
-      continue
-    }
-    for (let i = block * length; i < end; i++) {
-      let q = x[i] / scale
-      if (single) q = f32(q)
-      if (q > top) q = top
-      else if (q < -top) q = -top
-      let step: number
-      if (seed === undefined) step = roundHalfEven(q)
-      else {
-        const below = Math.floor(q)
-        step = below + (randomUniform(seed, i) < q - below ? 1 : 0)
-      }
-      const code = step + zero
-      codes[i] = Math.min(Math.max(code, 0), top)
-    }
+    if (!(scale > 0)) codes.fill(zero, block * length, end)
+    else if (seed === undefined) encodeRun(x, block * length, end, scale, zero, top, codes)
+    else encodeRunRandomly(x, block * length, end, scale, zero, top, codes, seed)
   }
   return { codes, zeros, ...rounded, ...(scaleCodes && { scaleCodes }) }
 }

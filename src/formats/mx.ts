@@ -34,40 +34,44 @@ export const MICROSCALING: readonly Microscaling[] = [
 
 const E4M3 = findElement('float8_e4m3fn')
 
-const single = new Float32Array(1)
-const pattern = new Uint32Array(single.buffer)
-
-/** Element codes of values / scale, saturated, to nearest with ties to even, by shifting the f32 pattern. */
+/**
+ * Element codes of x / 2^exponent, saturated, to nearest with ties to even. The f32 pattern is divided by taking the exponent
+ * away, and rounded by adding half of what is shifted out (less one where the last bit left is 0).
+ */
 function encodeFloats(
-  x: Floats,
+  x: Float32Array,
   start: number,
   end: number,
-  scale: number,
+  exponent: number,
   type: ElementType,
   codes: Uint8Array,
+  at = start,
 ): void {
-  if (x instanceof Float64Array) {
-    for (let i = start; i < end; i++) codes[i] = encodeElement(type, x[i] / scale, { saturate: true })
-    return
-  }
+  const patterns = new Uint32Array(x.buffer, x.byteOffset, x.length)
   const { mantissa, bias, maxCode } = type
   const shift = 23 - mantissa
   const half = 2 ** (shift - 1) - 1
-  const lowest = 2 ** (1 - bias)
-  const subnormals = 2 ** (mantissa - 1 + bias)
+  const lowest = (128 - bias) << 23 // pattern of the smallest normal element
+  const subnormals = 2 ** (mantissa - 1 + bias - exponent)
   const offset = (127 - bias) << mantissa
   const signShift = 32 - type.bits
   const signBit = 2 ** (type.bits - 1)
+  const down = exponent * 2 ** 23
   for (let i = start; i < end; i++) {
-    single[0] = x[i] / scale
-    const word = pattern[0]
+    const word = patterns[i]
     const magnitude = word & 0x7fffffff
-    pattern[0] = magnitude
+    const divided = magnitude - down
     let code: number
-    if (single[0] < lowest) code = roundHalfEven(single[0] * subnormals)
-    else code = ((magnitude + half + ((magnitude >>> shift) & 1)) >>> shift) - offset
-    codes[i] = Math.min(code, maxCode) | ((word >>> signShift) & signBit)
+    if (magnitude < 0x800000) code = encodeElement(type, Math.abs(x[i]) / 2 ** exponent, { saturate: true })
+    else if (divided < lowest) code = roundHalfEven(Math.abs(x[i]) * subnormals)
+    else code = ((divided + half + ((divided >>> shift) & 1)) >>> shift) - offset
+    codes[at + i - start] = Math.min(code, maxCode) | ((word >>> signShift) & signBit)
   }
+}
+
+/** Element codes of any numbers over any scale: one by one. */
+function encodeEach(x: Floats, start: number, end: number, scale: number, type: ElementType, codes: Uint8Array): void {
+  for (let i = start; i < end; i++) codes[i] = encodeElement(type, x[i] / scale, { saturate: true })
 }
 
 function encodeInt8(x: Floats, start: number, end: number, scale: number, codes: Int8Array): void {
@@ -94,7 +98,8 @@ function encodeMx(x: Floats, shape: readonly number[], { name, block, element, e
     scales[b] = mxScale(absmaxOf(x, start, end), emax)
     if (scales[b] === 255) continue
     const scale = 2 ** (scales[b] - 127)
-    if (element) encodeFloats(x, start, end, scale, element, codes as Uint8Array)
+    if (element && x instanceof Float32Array) encodeFloats(x, start, end, scales[b] - 127, element, codes as Uint8Array)
+    else if (element) encodeEach(x, start, end, scale, element, codes as Uint8Array)
     else encodeInt8(x, start, end, scale, codes as Int8Array)
   }
   return { format: name, shape: [...shape], codes, scales }
@@ -107,22 +112,17 @@ function encodeNvfp4(x: Floats, shape: readonly number[], { name, block, element
   const codes = new Uint8Array(size)
   const tensorScale = f32(f32(absmaxOf(x, 0, size)) / 2688)
   const values = elementTable(E4M3)
+  const quotients = new Float32Array(length)
   for (let b = 0; b < count; b++) {
     const start = b * length
     const end = Math.min(start + length, size)
     const blockScale = f32(f32(absmaxOf(x, start, end)) / 6)
     scales[b] = tensorScale === 0 ? 0 : encodeElement(E4M3, f32(blockScale / tensorScale), { saturate: true })
     const scale = f32(tensorScale * values[scales[b]])
-    if (scale > 0)
-      encodeFloats(
-        Float32Array.from(x.subarray(start, end)),
-        0,
-        end - start,
-        scale,
-        element!,
-        codes.subarray(start, end),
-      )
-    else for (let i = start; i < end; i++) codes[i] = x[i] < 0 || Object.is(x[i], -0) ? 8 : 0
+    if (scale > 0) {
+      for (let i = start; i < end; i++) quotients[i - start] = f32(x[i]) / scale
+      encodeFloats(quotients, 0, end - start, 0, element!, codes, start)
+    } else for (let i = start; i < end; i++) codes[i] = x[i] < 0 || Object.is(x[i], -0) ? 8 : 0
   }
   return { format: name, shape: [...shape], codes, scales, tensorScale }
 }

@@ -34,15 +34,17 @@ export function floatsLike(like: Floats, size: number): Floats {
 
 /** The largest magnitude of x[start … end-1]; nan where a value is nan or infinite. */
 export function absmaxOf(x: Floats, start: number, end: number): number {
-  let absmax = 0
-  let poison = 0
-  for (let i = start; i < end; i++) {
-    const value = x[i]
-    const size = value < 0 ? -value : value
-    if (size > absmax) absmax = size
-    poison += value * 0
+  let a = 0
+  let b = 0
+  let i = start
+  // Math.max keeps a nan; two chains, as each waits for its last result.
+  for (; i + 1 < end; i += 2) {
+    a = Math.max(a, Math.abs(x[i]))
+    b = Math.max(b, Math.abs(x[i + 1]))
   }
-  return absmax + poison
+  if (i < end) a = Math.max(a, Math.abs(x[i]))
+  const absmax = Math.max(a, b)
+  return absmax === Infinity ? Number.NaN : absmax
 }
 
 /** The distinct input dimensions to keep, in order; throws where +proxy has none or they are not dimensions. */
