@@ -60,7 +60,7 @@ export function ended(child: ChildProcess): Promise<{ code: number | null; signa
 }
 
 /** Process ids of the children that an owner has noted. */
-function childrenOf(folder: string): number[] {
+export function childrenOf(folder: string): number[] {
   const workers = join(folder, 'workers')
   if (!existsSync(workers)) return []
   return readdirSync(workers)
@@ -118,14 +118,14 @@ export async function chaos({
         })
         while (!over && done < kills) {
           // Most kills come while children work; some while the owner still starts.
-          const early = random() < 0.25
+          const early = random() < 0.2
           const patience = random() * calmSeconds * (early ? 150 : 250)
           while (!early && !over && !childrenOf(folder).length) await Promise.race([end, sleep(50)])
           await Promise.race([end, sleep(patience)])
           if (over) break
           const children = childrenOf(folder)
           const victim =
-            random() < 0.4 || !children.length ? child.pid : children[Math.floor(random() * children.length)]
+            random() < 0.35 || !children.length ? child.pid : children[Math.floor(random() * children.length)]
           try {
             process.kill(victim as number, 'SIGKILL')
           } catch {

@@ -81,4 +81,11 @@ export const VERBS: readonly Verb[] = [
     example: 'bitlaw study run studies/thread.yaml',
     load: () => import('./study.ts'),
   },
+  {
+    name: 'worker',
+    usage: '<folder>',
+    summary: "join a study's queue on a server from another process or machine",
+    example: 'DATABASE_URL=postgres://user@host/bitlaw bitlaw worker out/first',
+    load: () => import('./worker.ts'),
+  },
 ]

@@ -32,6 +32,7 @@ interface Subject {
   options: ScoreOptions
   /** Its own score, made when it is first asked for. */
   baseline(): TextScore
+  source: ReferenceSource
 }
 
 /** PTQ rounds the stored weights and leaves activations and KV as they were trained. */
@@ -56,6 +57,7 @@ async function openSubject(task: MeasureTask, kernels: Kernels): Promise<Subject
     held,
     scoring,
     options,
+    source: createBaselineSource(model, kernels, options),
     baseline() {
       score ??= evaluateText(model, kernels, text, options)
       return score
@@ -63,12 +65,26 @@ async function openSubject(task: MeasureTask, kernels: Kernels): Promise<Subject
   }
 }
 
+/** So many bytes of the checkpoint's own log-probabilities are kept for the next format; what is beyond is computed again. */
+const KEPT_BYTES = 2 ** 28
+
 /** Log-probabilities of the checkpoint as it is, at its own precision. */
-function baselineSource({ model, kernels, options }: Subject): ReferenceSource {
+function createBaselineSource(model: LoadedModel, kernels: Kernels, options: ScoreOptions): ReferenceSource {
   const inference = createInference(model, kernels, { precision: options.precision ?? null, compute: options.compute })
-  return (inputs, batch, length, rows) =>
+  const kept = new Map<number, Float32Array | Float64Array>()
+  let bytes = 0
+  return (inputs, batch, length, rows) => {
+    const { firstTarget } = batch[0]
+    const before = kept.get(firstTarget)
+    if (before) return before
     // Copied: both models may share one workspace.
-    logProbabilities(inference, kernels, model.config.vocab, inputs, batch.length, length, rows).slice()
+    const now = logProbabilities(inference, kernels, model.config.vocab, inputs, batch.length, length, rows).slice()
+    if (bytes + now.byteLength <= KEPT_BYTES) {
+      kept.set(firstTarget, now)
+      bytes += now.byteLength
+    }
+    return now
+  }
 }
 
 async function scoreTasks(
@@ -129,7 +145,7 @@ async function scoreQuantized(subject: Subject, item: Item): Promise<Partial<Mea
   if (scoring.kl) {
     const { score, reference, kl, lossChange, topAgreement } = compare(
       quantized.model,
-      baselineSource(subject),
+      subject.source,
       kernels,
       text,
       options,

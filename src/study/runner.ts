@@ -58,13 +58,14 @@ const connectionCodes = /^(08|57P0|53300|ECONN|EPIPE|ENOTFOUND|ETIMEDOUT|EAI_AGA
 
 /** Whether a server went away or asked to try again, as against a wrong query. */
 function isPassing(error: unknown): boolean {
-  const { code, message, cause, errors } = error as {
+  const { code, syscall, message, cause, errors } = error as {
+    syscall?: string
     code?: string
     message?: string
     cause?: unknown
     errors?: unknown[]
   }
-  if (connectionCodes.test(code ?? '')) return true
+  if (connectionCodes.test(code ?? '') || syscall === 'connect') return true
   if (
     /connection terminated|connection timeout|server closed the connection|client has encountered a connection error|not queryable/i.test(
       message ?? '',

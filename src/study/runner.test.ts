@@ -1,0 +1,44 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { chaos, childrenOf, ended, ledgerRows, startOwner } from '../../test/chaos.ts'
+import { startPostgres } from '../../test/postgres.ts'
+
+const sleep = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
+
+test('20 kills of owners and children at random moments leave the ledger that an undisturbed study has', async () => {
+  const { differences } = await chaos({ kills: 20 })
+  expect(differences).toEqual([])
+}, 600_000)
+
+test('two workers on a Postgres server share a study; a worker and the server are killed, and the ledger is the embedded one', async () => {
+  const postgres = startPostgres()
+  if (!postgres) return
+  const root = mkdtempSync(join(tmpdir(), 'bitlaw-server-'))
+  try {
+    const env = { DATABASE_URL: postgres.url, STUDY_WORK_MS: '8' }
+    const folder = join(root, 'server')
+    const workers = [1, 2].map(() => startOwner(folder, { env, processes: 1, lease: 3 }))
+    const third = startOwner(folder, { env, processes: 1, lease: 3 })
+    const embedded = startOwner(join(root, 'embedded'), { processes: 1 })
+    while (childrenOf(folder).length < 3) await sleep(100)
+    await sleep(1500)
+    third.kill('SIGKILL')
+    await sleep(1000)
+    postgres.kill()
+    await sleep(1500)
+    postgres.start()
+    for (const worker of [...workers, embedded]) {
+      const { code } = await ended(worker)
+      expect(worker.output).toContain('finished')
+      expect(code).toBe(0)
+    }
+    const finished = workers.map(worker => Number(/finished (\d+)/.exec(worker.output)?.[1]))
+    expect(Math.min(...finished)).toBeGreaterThan(0)
+    expect(await ledgerRows(folder, postgres.url)).toEqual(await ledgerRows(join(root, 'embedded')))
+  } finally {
+    postgres.close()
+    rmSync(root, { recursive: true, force: true })
+  }
+}, 600_000)

@@ -1,0 +1,60 @@
+// A Postgres server of the tests' own, in a temporary folder, reached by a socket in it; where the system has the programs.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** A server that can be stopped as if it had been killed, and started again. */
+export interface Postgres {
+  url: string
+  start(): void
+  kill(): void
+  close(): void
+}
+
+function findProgram(name: string): string | undefined {
+  const debian = '/usr/lib/postgresql'
+  const versions = existsSync(debian) ? readdirSync(debian).map(version => join(debian, version, 'bin')) : []
+  return [...versions, ...(process.env['PATH'] ?? '').split(':')]
+    .map(folder => join(folder, name))
+    .find(path => existsSync(path))
+}
+
+/** Starts a server, or returns undefined with a printed notice. */
+export function startPostgres(): Postgres | undefined {
+  const [initdb, control] = [findProgram('initdb'), findProgram('pg_ctl')]
+  const root = process.getuid?.() === 0
+  const user = root ? ['postgres', 'nobody'].find(name => spawnSync('id', ['-u', name]).status === 0) : undefined
+  const changer = root ? findProgram('setpriv') : undefined
+  if (!initdb || !control || (root && (!user || !changer))) {
+    console.log('skipped: no Postgres server is installed')
+    return undefined
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'bitlaw-postgres-'))
+  const data = join(folder, 'data')
+  const run = (program: string, words: string[]) => {
+    // The server refuses to be root.
+    const all = root
+      ? [changer as string, `--reuid=${user}`, `--regid=${user}`, '--clear-groups', program, ...words]
+      : [program, ...words]
+    execFileSync(all[0], all.slice(1), { stdio: 'ignore', cwd: folder, env: { ...process.env, LC_ALL: 'C' } })
+  }
+  if (root) {
+    const id = (flag: string) => Number(execFileSync('id', [flag, user as string], { encoding: 'utf8' }))
+    chownSync(folder, id('-u'), id('-g'))
+  }
+  run(initdb, ['-D', data, '-U', 'bitlaw', '-A', 'trust', '--no-sync', '-E', 'UTF8'])
+  const start = () =>
+    run(control, ['-D', data, '-w', '-l', join(folder, 'log'), '-o', `-k ${folder} -c listen_addresses=''`, 'start'])
+  const stop = (mode: string) => run(control, ['-D', data, '-w', '-m', mode, 'stop'])
+  start()
+  return {
+    url: `postgres://bitlaw@/postgres?host=${folder}`,
+    start,
+    kill: () => stop('immediate'),
+    close() {
+      stop('immediate')
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
