@@ -40,53 +40,58 @@ static void overBlocks(Engine& engine, size_t n, size_t length, Body body) {
   });
 }
 
-/** The index of a book for values of magnitude up to 1 and beyond: places of equal width in the logarithm, at most one threshold in each. */
-static std::vector<BookEntry> indexOf(const double* thresholds, int count, BlockFormat& format) {
+/** The index of a book for values of magnitude up to 1 and beyond: places of equal width in the logarithm. */
+static std::vector<uint16_t> indexOf(const double* thresholds, int count, BlockFormat& format) {
+  constexpr int SHIFT = 13;  // 10 bits of mantissa
   double least = 1;
   for (int j = 0; j < count - 1; j++)
     if (std::fabs(thresholds[j]) > 1e-11) least = std::min(least, std::fabs(thresholds[j]));
-  const float below = static_cast<float>(least / 4), above = 4;
+  const float below = static_cast<float>(least / 2), above = 2;
   uint32_t low, high;
   std::memcpy(&low, &below, 4);
   std::memcpy(&high, &above, 4);
   low &= 0xff800000u;
-  // A value estimated in float may be in the place next to its own: places are looked at a little wider than they are.
+  const uint32_t places = ((high - low) >> SHIFT) + 1;
+  std::vector<uint16_t> index(2 * places + 1);  // a gather reads two at once
+  // A value estimated in float may fall into the place next to its own: places are looked at a little wider than they are.
   const double slack = 1e-6;
-  for (int shift = 19; shift >= 13; shift--) {
-    const uint32_t places = ((high - low) >> shift) + 1;
-    std::vector<BookEntry> entries(2 * places);
-    bool fits = true;
-    for (uint32_t p = 0; p < 2 * places && fits; p++) {
-      const uint32_t place = p % places, startBits = low + (place << shift), endBits = low + ((place + 1) << shift);
+  for (int negative = 0; negative < 2; negative++) {
+    int code = negative ? count - 1 : 0, upper = code;
+    for (uint32_t place = 0; place < places; place++) {
+      const uint32_t startBits = low + (place << SHIFT), endBits = low + ((place + 1) << SHIFT);
       float start, end;
       std::memcpy(&start, &startBits, 4);
       std::memcpy(&end, &endBits, 4);
       double from = place == 0 ? 0 : start * (1 - slack), to = place == places - 1 ? 1e300 : end * (1 + slack);
-      if (p >= places) std::swap(from, to), from = -from, to = -to;
-      // Zero itself belongs to both sides; -0 is zero.
-      if (place == 0) (p >= places ? to : from) = 0;
-      int code = 0;
-      while (code < count - 1 && thresholds[code] < from) code++;
-      int inside = code;
-      while (inside < count - 1 && thresholds[inside] <= to) inside++;
-      if (inside - code > 1) fits = false;
-      entries[p] = BookEntry{inside > code ? thresholds[code] : 1e300, code, 0};
+      if (negative) std::swap(from, to), from = -from, to = -to;
+      // Codes of the two ends; places follow each other outwards, so both move little.
+      if (negative) {
+        while (code > 0 && !(thresholds[code - 1] < from)) code--;
+        while (upper > 0 && !(thresholds[upper - 1] <= to)) upper--;
+      } else {
+        while (code < count - 1 && thresholds[code] < from) code++;
+        upper = std::max(upper, code);
+        while (upper < count - 1 && thresholds[upper] <= to) upper++;
+      }
+      index[static_cast<uint32_t>(negative) * places + place] = static_cast<uint16_t>(code | (upper > code ? AMBIGUOUS : 0));
     }
-    if (!fits) continue;
-    format.indexLow = low;
-    format.indexHigh = high;
-    format.indexShift = shift;
-    return entries;
   }
-  return {};
+  format.indexLow = low;
+  format.indexHigh = high;
+  format.indexShift = SHIFT;
+  return index;
 }
 
+/** Fewest values that an index is worth making for. */
+static constexpr size_t INDEXED = 1 << 17;
+
 struct Tables {
-  std::vector<BookEntry> index;
+  std::vector<uint16_t> index;
+  alignas(64) double padded[16];
 };
 
 /** A format as (rule, scale, length, top, levels, thresholds, zero, steps); book tables empty for other rules. */
-static BlockFormat formatOf(Arguments& args, Tables& tables, bool encoding) {
+static BlockFormat formatOf(Arguments& args, Tables& tables, size_t encoded) {
   BlockFormat format{};
   size_t rule = args.count("rule"), scale = args.count("scale");
   if (rule > 3) args.fail("rule", "0 to 3");
@@ -107,9 +112,11 @@ static BlockFormat formatOf(Arguments& args, Tables& tables, bool encoding) {
   double* thresholds = args.doublesOrNull("thresholds", count > 0 ? count - 1 : 0);
   if (format.rule == Rule::book && !thresholds) args.fail("thresholds", "given");
   format.thresholds = thresholds;
-  if (encoding && format.rule == Rule::book && count > 16 && steps == 0) {
+  for (size_t j = 0; j < 16; j++) tables.padded[j] = thresholds && j + 1 < count ? thresholds[j] : HUGE_VAL;
+  format.padded = tables.padded;
+  if (encoded >= INDEXED && format.rule == Rule::book && count > 16 && steps == 0) {
     tables.index = indexOf(thresholds, format.count, format);
-    format.index = tables.index.empty() ? nullptr : tables.index.data();
+    format.index = tables.index.data();
   }
   return format;
 }
@@ -123,7 +130,7 @@ static void encodeBlocks(const Napi::CallbackInfo& info) {
   Engine& engine = args.engine();
   size_t n = args.count("n");
   Tables tables;
-  BlockFormat format = formatOf(args, tables, true);
+  BlockFormat format = formatOf(args, tables, n);
   size_t blocks = divideUp(n, format.length);
   const float* x = args.floats("x", n);
   float* scales = args.floats("scales", blocks);
@@ -144,7 +151,7 @@ static void decodeBlocks(const Napi::CallbackInfo& info) {
   Engine& engine = args.engine();
   size_t n = args.count("n");
   Tables tables;
-  BlockFormat format = formatOf(args, tables, false);
+  BlockFormat format = formatOf(args, tables, 0);
   size_t blocks = divideUp(n, format.length);
   const uint8_t* codes = args.bytes("codes", n);
   const float* scales = args.floats("scales", blocks);

@@ -13,13 +13,6 @@ enum class Rule { book = 0, step = 1, full = 2, uint = 3 };
 /** How a scale is stored. `given`: scales are an input; `unrounded`: only absmax (of grids the step) is wanted, no codes. */
 enum class ScaleRule { exact = 0, fp16 = 1, bf16 = 2, given = 3, unrounded = 4 };
 
-/** A place of a book's index: the code below the one threshold that may lie there, and that threshold. */
-struct BookEntry {
-  double threshold;
-  int32_t code;
-  int32_t unused;
-};
-
 /** A format, and the tables of its code book. */
 struct BlockFormat {
   Rule rule;
@@ -36,11 +29,19 @@ struct BlockFormat {
   int zero;
   /** The levels are i / steps; 0: any. */
   int steps;
-  /** Index of a larger book by the sign, exponent and upper mantissa bits of x / scale; null: search. */
-  const BookEntry* index;
+  /** Up to 15 thresholds, filled up with infinity. */
+  const double* padded;
+  /**
+   * Index of a larger book by the sign, exponent and upper mantissa bits of x / scale: the lowest code of a place, and
+   * whether another is possible there (AMBIGUOUS); null: search.
+   */
+  const uint16_t* index;
   int indexShift;
   uint32_t indexLow, indexHigh;
 };
+
+/** Mark of a place of the index in which a threshold lies. */
+constexpr uint16_t AMBIGUOUS = 0x100;
 
 struct QuantizeOps {
   /** Encodes n values from the beginning of a block. codes may be null where scales are unrounded. */

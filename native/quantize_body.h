@@ -51,6 +51,9 @@ inline float halfValue(uint16_t half) {
 
 /** A scale as it is stored. nan stays nan. */
 inline float roundScale(float x, ScaleRule rule) {
+#if defined(__F16C__)
+  if (rule == ScaleRule::fp16) return _cvtsh_ss(_cvtss_sh(x > 65504.0f ? 65504.0f : x, _MM_FROUND_TO_NEAREST_INT));
+#endif
   if (rule == ScaleRule::fp16) return halfValue(halfBits(x));
   if (rule != ScaleRule::bf16) return x;
   uint32_t bits = bitsOf(x);
@@ -61,6 +64,15 @@ inline float roundScale(float x, ScaleRule rule) {
 
 /** Largest magnitude, nan where a value is nan or infinite. */
 inline float absmaxOf(const float* x, size_t n) {
+#if defined(__AVX512F__)
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+  __m512i most = _mm512_setzero_si512();
+  size_t at = 0;
+  for (; at + 16 <= n; at += 16) most = _mm512_max_epu32(most, _mm512_and_si512(_mm512_loadu_si512(x + at), magnitude));
+  if (at < n) most = _mm512_max_epu32(most, _mm512_and_si512(_mm512_maskz_loadu_epi32(static_cast<__mmask16>((1u << (n - at)) - 1), x + at), magnitude));
+  const uint32_t found = _mm512_reduce_max_epu32(most);
+  return found >= 0x7f800000u ? floatOf(0x7fc00000u) : floatOf(found);
+#else
   const Bits* bits = reinterpret_cast<const Bits*>(x);
   uint32_t largest = 0;
   for (size_t i = 0; i < n; i++) {
@@ -68,6 +80,7 @@ inline float absmaxOf(const float* x, size_t n) {
     largest = magnitude > largest ? magnitude : largest;
   }
   return largest >= 0x7f800000u ? floatOf(0x7fc00000u) : floatOf(largest);
+#endif
 }
 
 /** The largest float not above x. */
@@ -82,10 +95,8 @@ inline void codesOfSmallBook(const BlockFormat& format, const float* x, size_t n
 #if defined(__AVX512F__)
   // x > scale * c exactly where x is above the largest float that is not: the conversion rounds down.
   __m512d s = _mm512_set1_pd(scale);
-  double padded[16];
-  for (int j = 0; j < 16; j++) padded[j] = j < THRESHOLDS ? format.thresholds[j] : __builtin_inf();
-  __m256 low = _mm512_cvt_roundpd_ps(_mm512_mul_pd(s, _mm512_loadu_pd(padded)), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  __m256 high = _mm512_cvt_roundpd_ps(_mm512_mul_pd(s, _mm512_loadu_pd(padded + 8)), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  __m256 low = _mm512_cvt_roundpd_ps(_mm512_mul_pd(s, _mm512_loadu_pd(format.padded)), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  __m256 high = _mm512_cvt_roundpd_ps(_mm512_mul_pd(s, _mm512_loadu_pd(format.padded + 8)), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
   __m512 table = _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
   const __m512i one = _mm512_set1_epi32(1), two = _mm512_set1_epi32(2), four = _mm512_set1_epi32(4), eight = _mm512_set1_epi32(8);
   const __m512 middle = _mm512_permutexvar_ps(_mm512_set1_epi32(7), table);
@@ -123,6 +134,51 @@ inline int exactCode(const BlockFormat& format, double q) {
   return low;
 }
 
+#if defined(__AVX512F__)
+/** Codes on a book of equal steps where no value is beyond the last level by half a step. */
+inline void codesOfEqualSteps(const BlockFormat& format, const float* x, size_t n, float scale, uint8_t* codes) {
+  const float steps = static_cast<float>(format.steps);
+  const __m512 factor = _mm512_set1_ps(steps / scale), limit = _mm512_set1_ps(0.5f - 1e-4f - steps * 1e-6f);
+  const __m512i middle = _mm512_set1_epi32(format.steps);
+  for (size_t i = 0; i < n; i += 16) {
+    const __mmask16 lanes = n - i >= 16 ? 0xffff : static_cast<__mmask16>((1u << (n - i)) - 1);
+    const __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + i), factor);
+    const __m512i code = _mm512_cvtps_epi32(v);
+    const __m512 off = _mm512_abs_ps(_mm512_sub_ps(v, _mm512_cvtepi32_ps(code)));
+    _mm_mask_storeu_epi8(codes + i, lanes, _mm512_cvtepi32_epi8(_mm512_add_epi32(code, middle)));
+    for (uint32_t doubt = _mm512_cmp_ps_mask(off, limit, _CMP_GT_OQ); doubt; doubt &= doubt - 1) {
+      const size_t at = i + static_cast<size_t>(__builtin_ctz(doubt));
+      codes[at] = static_cast<uint8_t>(exactCode(format, static_cast<double>(x[at]) / scale));
+    }
+  }
+}
+
+/** Codes on any book by its index: 16 places looked up at once, the few ambiguous ones decided exactly. */
+inline void codesByIndex(const BlockFormat& format, const float* x, size_t n, float scale, uint8_t* codes) {
+  const uint32_t places = ((format.indexHigh - format.indexLow) >> format.indexShift) + 1;
+  const __m512 inverse = _mm512_set1_ps(1.0f / scale);
+  const __m512i low = _mm512_set1_epi32(static_cast<int>(format.indexLow)), high = _mm512_set1_epi32(static_cast<int>(format.indexHigh));
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff), half = _mm512_set1_epi32(static_cast<int>(places)), mark = _mm512_set1_epi32(AMBIGUOUS);
+  const __m128i shift = _mm_cvtsi32_si128(format.indexShift);
+  for (size_t i = 0; i < n; i += 16) {
+    const __mmask16 lanes = n - i >= 16 ? 0xffff : static_cast<__mmask16>((1u << (n - i)) - 1);
+    const __m512i u = _mm512_castps_si512(_mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + i), inverse));
+    const __m512i size = _mm512_min_epu32(_mm512_max_epu32(_mm512_and_si512(u, magnitude), low), high);
+    __m512i place = _mm512_srl_epi32(_mm512_sub_epi32(size, low), shift);
+    place = _mm512_mask_add_epi32(place, _mm512_movepi32_mask(u), place, half);
+    const __m512i entry = _mm512_i32gather_epi32(place, format.index, 2);
+    _mm_mask_storeu_epi8(codes + i, lanes, _mm512_cvtepi32_epi8(entry));
+    for (uint32_t doubt = _mm512_mask_test_epi32_mask(lanes, entry, mark); doubt; doubt &= doubt - 1) {
+      const size_t at = i + static_cast<size_t>(__builtin_ctz(doubt));
+      const double q = static_cast<double>(x[at]) / scale;
+      int code = codes[at];
+      while (code < format.count - 1 && q > format.thresholds[code]) code++;
+      codes[at] = static_cast<uint8_t>(code);
+    }
+  }
+}
+#endif
+
 /** Codes on a book of equal steps: rounding, except near a midpoint. */
 inline void codesOfUniformBook(const BlockFormat& format, const float* x, size_t n, float scale, uint8_t* codes) {
   const float steps = static_cast<float>(format.steps), factor = steps / scale, limit = 0.5f - 1e-4f - steps * 1e-6f;
@@ -150,14 +206,16 @@ inline void codesOfUniformBook(const BlockFormat& format, const float* x, size_t
   }
 }
 
-/** Codes on any book, by an index that leaves at most one threshold to compare with. */
+/** Codes on any book, by its index: only where a threshold is near is it looked at. */
 inline void codesOfIndexedBook(const BlockFormat& format, const float* x, size_t n, float scale, uint8_t* codes) {
   const float inverse = 1.0f / scale;
   if (!format.index || !(inverse < 1e30f)) {
     for (size_t i = 0; i < n; i++) codes[i] = static_cast<uint8_t>(exactCode(format, static_cast<double>(x[i]) / scale));
     return;
   }
-  const double size = scale;
+#if defined(__AVX512F__)
+  codesByIndex(format, x, n, scale, codes);
+#else
   const uint32_t low = format.indexLow, high = format.indexHigh, places = ((high - low) >> format.indexShift) + 1;
   for (size_t at = 0; at < n; at += CHUNK) {
     uint32_t place[CHUNK];
@@ -168,10 +226,16 @@ inline void codesOfIndexedBook(const BlockFormat& format, const float* x, size_t
       place[i] = ((magnitude - low) >> format.indexShift) + (bits >> 31) * places;
     }
     for (size_t i = 0; i < count; i++) {
-      const BookEntry& entry = format.index[place[i]];
-      codes[at + i] = static_cast<uint8_t>(entry.code + (static_cast<double>(x[at + i]) > size * entry.threshold));
+      const uint16_t entry = format.index[place[i]];
+      int code = entry & 255;
+      if (entry & AMBIGUOUS) {
+        const double q = static_cast<double>(x[at + i]) / scale;
+        while (code < format.count - 1 && q > format.thresholds[code]) code++;
+      }
+      codes[at + i] = static_cast<uint8_t>(code);
     }
   }
+#endif
 }
 
 inline void codesOfBook(const BlockFormat& format, const float* x, size_t n, float scale, uint8_t* codes) {
@@ -180,6 +244,11 @@ inline void codesOfBook(const BlockFormat& format, const float* x, size_t n, flo
     return;
   }
   const bool normal = scale >= 1e-30f;  // products with thresholds lose nothing to subnormals
+#if defined(__AVX512F__)
+  // A scale of the block's own, within the normal range of its type, is at most 2^-8 below the largest value.
+  const bool own = format.scale == ScaleRule::bf16 ? normal && scale < 1e38f : format.scale == ScaleRule::fp16 ? scale >= 6.2e-5f && scale < 65504 : normal && format.scale == ScaleRule::exact;
+  if (own && format.steps > 0 && format.steps * (format.scale == ScaleRule::bf16 ? 16 : 1) < 128) return codesOfEqualSteps(format, x, n, scale, codes);
+#endif
   if (normal && format.count <= 16) {
     switch (format.count) {
       case 3: return codesOfSmallBook<2>(format, x, n, scale, codes);
@@ -210,11 +279,18 @@ inline void codesOfSteps(const BlockFormat& format, const float* x, size_t n, fl
 
 /** Least and largest value, 0 included; symmetric where asked; -1 and 1 where all are 0; nan where a value is not finite. */
 inline void rangeOf(const float* x, size_t n, bool symmetric, float& low, float& high) {
-  low = 0;
-  high = 0;
-  for (size_t i = 0; i < n; i++) {
-    low = x[i] < low ? x[i] : low;
-    high = x[i] > high ? x[i] : high;
+  F least = set(0), most = set(0);
+  size_t at = 0;
+  for (; at + W <= n; at += W) {
+    const F v = load(x + at);
+    least = min(v, least);
+    most = max(v, most);
+  }
+  low = -maxOf(least * set(-1));
+  high = maxOf(most);
+  for (; at < n; at++) {
+    low = x[at] < low ? x[at] : low;
+    high = x[at] > high ? x[at] : high;
   }
   float size = absmaxOf(x, n);
   if (size != size) {
@@ -324,6 +400,22 @@ void encodeMxfp4(const float* x, size_t n, uint8_t* scales, uint8_t* codes) {
     scales[block] = static_cast<uint8_t>(exponent + 127);
     // 1 / scale is a power of two up to 2^127: a product by it is the quotient.
     const float inverse = exponent == -127 ? floatOf(254u << 23) : floatOf(static_cast<uint32_t>(127 - exponent) << 23);
+#if defined(__AVX512F__)
+    // Above these a magnitude has the next code; an even code takes its tie, so an odd threshold begins just below it.
+    static const uint32_t ABOVE[16] = {0x3e800000u, 0x3f3fffffu, 0x3fa00000u, 0x3fdfffffu, 0x40200000u, 0x405fffffu, 0x40a00000u, 0x7f800000u};
+    const __m512 table = _mm512_loadu_ps(ABOVE), factor = _mm512_set1_ps(inverse), middle = _mm512_set1_ps(floatOf(0x3fdfffffu));
+    for (size_t i = at; i < at + 32; i += 16) {
+      const __m512 v = _mm512_loadu_ps(x + i), q = _mm512_mul_ps(_mm512_abs_ps(v), factor);
+      __m512i code = _mm512_maskz_mov_epi32(_mm512_cmp_ps_mask(q, middle, _CMP_GT_OQ), _mm512_set1_epi32(4));
+      __m512 t = _mm512_permutexvar_ps(_mm512_add_epi32(code, _mm512_set1_epi32(1)), table);
+      code = _mm512_mask_add_epi32(code, _mm512_cmp_ps_mask(q, t, _CMP_GT_OQ), code, _mm512_set1_epi32(2));
+      t = _mm512_permutexvar_ps(code, table);
+      code = _mm512_mask_add_epi32(code, _mm512_cmp_ps_mask(q, t, _CMP_GT_OQ), code, _mm512_set1_epi32(1));
+      code = _mm512_or_si512(code, _mm512_slli_epi32(_mm512_srli_epi32(_mm512_castps_si512(v), 31), 3));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + i), _mm512_cvtepi32_epi8(code));
+    }
+    continue;
+#endif
     for (size_t i = 0; i < 32; i++) {
       float q = floatOf(bits[i] & 0x7fffffffu) * inverse;
       int32_t code = (q > 0.25f) + (q >= 0.75f) + (q > 1.25f) + (q >= 1.75f) + (q > 2.5f) + (q >= 3.5f) + (q > 5.0f);
