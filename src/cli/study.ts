@@ -3,6 +3,8 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { Command } from 'commander'
 import { didYouMean, RequestError } from '../formats/error.ts'
+import { writeReport } from '../report/report.ts'
+import { describeStudy } from '../report/summary.ts'
 import { calibrate, usualProcesses } from '../study/calibrate.ts'
 import { type PlanCost, planCost } from '../study/cost.ts'
 import { type PlannedRun, plannedColumns } from '../study/expand.ts'
@@ -55,6 +57,7 @@ export function register(command: Command): void {
     .option('--laws <names>', "comma-separated (the specification's)")
     .option('--bootstrap <n>', 'resamples for the intervals')
     .action(fitVerb)
+  verb('report', 'draws the report: one HTML file').action(reportVerb)
   verb('export', 'writes rows, runs, measurements and a dictionary of their columns')
     .option('--format <name>', EXPORT_FORMATS.join(', '), 'csv')
     .action(exportVerb)
@@ -177,10 +180,13 @@ async function runVerb(path: string, options: StudyOptions): Promise<void> {
   const fits = await fitFolder(place.folder, place.spec.fit?.laws ?? [], {})
   const study = await readStudy(place.folder)
   const failures = [...study.runs, ...study.measurements].filter(row => row.state === 'failed')
+  const report = join(place.folder, 'report.html')
+  writeReport(study, report)
   if (options.json)
     return printJson({
       study: study.file.name,
       folder: place.folder,
+      report,
       runs: study.runs.length,
       measurements: study.measurements.length,
       failed: failures.length,
@@ -191,6 +197,16 @@ async function runVerb(path: string, options: StudyOptions): Promise<void> {
   for (const failure of failures.slice(0, 10)) printText(`failed: ${failure.key.slice(0, 16)}: ${failure.reason}`)
   if (failures.length > 10) printText(`… and ${failures.length - 10} more failures`)
   printFits(fits)
+  printText(`\n${describeStudy(study).join('\n')}\n\nreport: ${report}`)
+}
+
+async function reportVerb(path: string, options: StudyOptions): Promise<void> {
+  const { folder } = placeOf(path, undefined)
+  const report = options.out ?? join(folder, 'report.html')
+  const study = await readStudy(folder)
+  writeReport(study, report)
+  if (options.json) printJson({ study: study.file.name, report, findings: describeStudy(study) })
+  else printText(`${describeStudy(study).join('\n')}\n\nreport: ${report}`)
 }
 
 const ROWS_SHOWN = 40

@@ -76,7 +76,7 @@ export const VERBS: readonly Verb[] = [
   },
   {
     name: 'study',
-    usage: '<run|status|fit|export|import|repair> <spec>',
+    usage: '<run|status|fit|report|export|import|repair> <spec>',
     summary: 'a whole sweep: train, quantize, evaluate, fit; resumable',
     example: 'bitlaw study run studies/thread.yaml',
     load: () => import('./study.ts'),

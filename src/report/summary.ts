@@ -1,6 +1,8 @@
 // What was run and what it shows, in a few sentences: the head of the report and the last lines of `bitlaw study run`.
+
+import type { StudyData } from '../study/read.ts'
 import { judgeClaims } from './claims.ts'
-import { type ReportData, short } from './data.ts'
+import { type ReportData, reportData, short } from './data.ts'
 import { dataExponents, plainDamage } from './figures/ptq.ts'
 import { sharePoints } from './figures/training.ts'
 import type { FitDocument } from './fits.ts'
@@ -64,4 +66,10 @@ export function findings(data: ReportData): string[] {
     )
   }
   return lines
+}
+
+/** What was run and what it shows, for a terminal. */
+export function describeStudy(study: StudyData): string[] {
+  const data = reportData(study)
+  return [whatWasRun(data), ...findings(data).map(line => `- ${line}`)]
 }
