@@ -11,6 +11,8 @@ export interface TensorInfo {
   shape: readonly number[]
   /** Bytes in the file. */
   bytes: number
+  /** A matrix that is (out, in) whatever its layer's own layout is: weights that were packed. */
+  oriented?: boolean
 }
 
 /** Tensors in one file or in the shards of one checkpoint; read on demand, never whole. */

@@ -1,4 +1,6 @@
 // Opens a checkpoint as a model: a Hugging Face folder or hub name, a .gguf file, or a llama2.c .bin.
+import { type EncodedParameter, encodedParameters, type StoredTensor } from '../checkpoint/encoded.ts'
+import { openPacked } from '../checkpoint/packed.ts'
 import type { TensorFile } from '../checkpoint/tensors.ts'
 import { formatOfBits, printFormat } from '../formats/index.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
@@ -43,11 +45,18 @@ export async function loadModel(reference: string, options: LoadOptions = {}): P
   const { dtype = 'auto', ignoreConfig = [], tokenizer = true } = options
   const source = await openSource(reference, ignoreConfig)
   try {
-    const { family, config } = parseConfig(source.rawConfig, ignoreConfig)
+    const { quantization_config: quantization, ...rawConfig } = source.rawConfig
+    const { family, config } = parseConfig(rawConfig, ignoreConfig)
+    const { stored, encoded } = openQuantized(source.tensors, asObject(quantization), ignoreConfig)
     const rules = source.rules?.(config) ?? family.tensors(config)
-    const { tensors, config: settled, rules: table } = settleHead(source.tensors, config, rules, family.prefix)
+    const { tensors, config: settled, rules: table } = settleHead(stored, config, rules, family.prefix)
     const ignored = [...(family.ignored ?? []), ...(source.ignored ?? [])]
-    const parameters = readParameters(tensors, tensorPlaces(settled, table), { prefix: family.prefix, ignored, dtype })
+    const parameters = readParameters(tensors, tensorPlaces(settled, table), {
+      prefix: family.prefix,
+      ignored,
+      dtype,
+      encoded,
+    })
     const bitlaw = asObject(source.rawConfig['bitlaw'])
     return {
       config: settled,
@@ -64,6 +73,21 @@ export async function loadModel(reference: string, options: LoadOptions = {}): P
   } finally {
     source.tensors.close()
   }
+}
+
+/** Tensors with packed weights as plain ones, and the parameters in Bitlaw's own layout, by `quantization_config`. */
+function openQuantized(
+  tensors: TensorFile,
+  config: Record<string, unknown> | null,
+  ignore: readonly string[],
+): { stored: TensorFile; encoded?: ReadonlyMap<string, EncodedParameter> } {
+  if (!config || ignore.includes('quantization_config')) return { stored: tensors }
+  if (config['quant_method'] === 'bitlaw')
+    return {
+      stored: tensors,
+      encoded: encodedParameters(tensors, (asObject(config['tensors']) ?? {}) as Record<string, StoredTensor>),
+    }
+  return { stored: openPacked(tensors, config) }
 }
 
 /**

@@ -1,4 +1,6 @@
 // Between the tensors of a file and the parameters of a model: read, check, reorder, convert; and back.
+
+import type { EncodedParameter } from '../checkpoint/encoded.ts'
 import { roundToBf16, widen, widenBf16 } from '../checkpoint/numbers.ts'
 import type { TensorFile } from '../checkpoint/tensors.ts'
 import type { Weights } from '../tensor/kernels.ts'
@@ -59,37 +61,53 @@ export interface ReadOptions {
   /** Names of buffers that are no parameters. */
   ignored: readonly RegExp[]
   dtype: 'auto' | 'float32' | 'bf16'
+  /** Parameters in Bitlaw's own layout, by canonical name. */
+  encoded?: ReadonlyMap<string, EncodedParameter>
 }
 
 /** Reads every place of a model from a file; throws at a missing, misshapen or unexpected tensor. */
 export function readParameters(
   tensors: TensorFile,
   places: readonly TensorPlace[],
-  { prefix, ignored, dtype }: ReadOptions,
+  { prefix, ignored, dtype, encoded }: ReadOptions,
 ): Map<string, Weights> {
   const parameters = new Map<string, Weights>()
   const left = new Set(tensors.names)
+  const take = (numbers: Numbers, part: ParameterSpec) => {
+    const round = dtype === 'bf16' && MATRICES.has(part.kind) && !(numbers instanceof Uint16Array)
+    parameters.set(part.name, round ? roundToBf16(numbers) : numbers)
+  }
   for (const place of places) {
     const matrix = MATRICES.has(place.parts[0].kind)
+    if (place.parts.some(part => encoded?.has(part.name))) {
+      for (const part of place.parts) {
+        const found = encoded?.get(part.name)
+        const plain = plainName(part.name)
+        const numbers = found ? found.read() : readNumbers(tensors, plain, matrix && dtype !== 'float32')
+        if (numbers.length !== sizeOf(part.shape))
+          throw new Error(`parameter '${part.name}' has ${numbers.length} numbers, expected [${part.shape.join(', ')}]`)
+        for (const name of found?.from ?? [plain]) left.delete(name)
+        take(numbers, part)
+      }
+      continue
+    }
+    let layout = place
     const stored = place.files.map(file => {
       const name = nameIn(tensors, file, prefix)
       if (name === undefined) throw new Error(`the checkpoint has no tensor '${file}'`)
-      const { shape } = tensors.info(name)
-      const expected = [place.shape[0] / place.files.length, ...place.shape.slice(1)]
+      const { shape, oriented } = tensors.info(name)
+      if (oriented && place.transposed) layout = { ...place, transposed: false, shape: [...place.shape].reverse() }
+      const expected = [layout.shape[0] / place.files.length, ...layout.shape.slice(1)]
       if (!sameShape(shape, expected) && !(place.flat && sameShape([sizeOf(shape)], expected)))
         throw new Error(`tensor '${name}' has shape [${shape.join(', ')}], expected [${expected.join(', ')}]`)
       left.delete(name)
       return readNumbers(tensors, name, matrix && dtype !== 'float32' && place.add === 0)
     })
-    let numbers = toCanonical(stored.length === 1 ? stored[0] : joinNumbers(stored), place)
+    let numbers = toCanonical(stored.length === 1 ? stored[0] : joinNumbers(stored), layout)
     if (place.add !== 0) numbers = (numbers as Float32Array<ArrayBuffer>).map(x => x + place.add)
-    if (dtype === 'bf16' && matrix && !(numbers instanceof Uint16Array)) numbers = roundToBf16(numbers)
     let start = 0
     for (const part of place.parts) {
-      parameters.set(
-        part.name,
-        place.parts.length === 1 ? numbers : numbers.subarray(start, start + sizeOf(part.shape)),
-      )
+      take(place.parts.length === 1 ? numbers : numbers.subarray(start, start + sizeOf(part.shape)), part)
       start += sizeOf(part.shape)
     }
   }
@@ -98,6 +116,9 @@ export function readParameters(
       throw new Error(`the checkpoint has a tensor '${name}' that its model has not`)
   return parameters
 }
+
+/** Name of a parameter that is stored on its own, because others of its tensor are encoded. */
+export const plainName = (parameter: string) => `bitlaw.${parameter}`
 
 /** The numbers of a place from a model's parameters, in the file's order; float64 becomes float32. */
 export function storedNumbers(parameters: ReadonlyMap<string, Weights>, place: TensorPlace): Numbers {

@@ -1,16 +1,17 @@
 // Writes a model as a Hugging Face folder, whole or not at all.
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
+import { type StoredMatrix, type StoredTensor, storeEncoded } from '../checkpoint/encoded.ts'
 import { roundToBf16 } from '../checkpoint/numbers.ts'
 import { bytesToWrite, type TensorToWrite, writeSafetensors } from '../checkpoint/safetensors.ts'
 import { RequestError } from '../formats/index.ts'
 import type { Weights } from '../tensor/kernels.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
-import type { ModelConfig } from './config.ts'
+import type { ModelConfig, ParameterSpec } from './config.ts'
 import { type Family, type TensorPlace, tensorPlaces } from './families/family.ts'
 import { FAMILIES, findFamily, parseConfig } from './families/index.ts'
 import type { Model } from './model.ts'
-import { storedNumbers, toFloat32 } from './parameters.ts'
+import { plainName, storedNumbers, toFloat32 } from './parameters.ts'
 
 /** What goes into the folder beside the weights. */
 export interface SaveOptions {
@@ -19,6 +20,8 @@ export interface SaveOptions {
   bitlaw?: Record<string, unknown>
   /** Type of matrices on disk; auto: as they are in memory. */
   dtype?: 'auto' | 'float32' | 'bf16'
+  /** Quantized parameters, by canonical name: stored in Bitlaw's own layout instead of as plain numbers. */
+  encoded?: ReadonlyMap<string, StoredMatrix>
   /** The most bytes of tensors in one file; more are sharded with an index. */
   shardBytes?: number
 }
@@ -33,11 +36,20 @@ export async function saveModel(
   model: Model & { rawConfig?: Record<string, unknown> },
   options: SaveOptions = {},
 ): Promise<void> {
-  const { tokenizer = null, bitlaw, dtype = 'auto', shardBytes = 5e9 } = options
+  const {
+    tokenizer = null,
+    bitlaw,
+    dtype = 'auto',
+    encoded = new Map<string, StoredMatrix>(),
+    shardBytes = 5e9,
+  } = options
   const { family, raw: spelled } = spellModel(model)
   await writeFolder(folder, async target => {
+    const entries: Record<string, StoredTensor> = {}
     const tensors = tensorPlaces(model.config, family.tensors(model.config)).flatMap(place =>
-      toWrite(place, model.parameters, dtype),
+      place.parts.some(part => encoded.has(part.name))
+        ? place.parts.flatMap(part => writeEncoded(part, encoded.get(part.name), model.parameters, dtype, entries))
+        : toWrite(place, model.parameters, dtype),
     )
     const bf16 = tensors.some(tensor => tensor.dtype === 'BF16')
     const raw = {
@@ -50,7 +62,7 @@ export async function saveModel(
     const kept = bitlaw ?? before
     writeFileSync(
       join(target, 'config.json'),
-      `${JSON.stringify({ ...rest, ...(kept ? { bitlaw: kept } : {}) }, null, 2)}\n`,
+      `${JSON.stringify({ ...rest, ...(kept ? { bitlaw: kept } : {}), ...(encoded.size > 0 && { quantization_config: { quant_method: 'bitlaw', tensors: entries } }) }, null, 2)}\n`,
     )
     writeShards(target, tensors, shardBytes)
     await tokenizer?.save(target)
@@ -170,6 +182,39 @@ function toWrite(
       return toFloat32(numbers)
     },
   }))
+}
+
+/** One part of a tensor that is not stored as a whole: encoded, with an entry for quantization_config, or plain under its own name. */
+function writeEncoded(
+  part: ParameterSpec,
+  matrix: StoredMatrix | undefined,
+  parameters: ReadonlyMap<string, Weights>,
+  dtype: 'auto' | 'float32' | 'bf16',
+  entries: Record<string, StoredTensor>,
+): TensorToWrite[] {
+  if (!matrix)
+    return toWrite(
+      { ...wholeParameter(part), file: plainName(part.name), files: [plainName(part.name)] },
+      parameters,
+      dtype,
+    )
+  const { stored, tensors } = storeEncoded(part.name, matrix)
+  entries[part.name] = stored
+  return tensors
+}
+
+/** A parameter as a place of its own. */
+function wholeParameter(part: ParameterSpec): TensorPlace {
+  return {
+    file: part.name,
+    files: [part.name],
+    shape: part.shape,
+    parts: [part],
+    transposed: false,
+    rows: null,
+    flat: false,
+    add: 0,
+  }
 }
 
 /** bf16 bits, or floats of a model with bf16 matrices that are bf16 numbers all. */
