@@ -26,7 +26,7 @@ export function parsePrecision(precision: Precision | null | undefined, compute:
     activations: parse(precision?.activations),
     gradients: parse(precision?.gradients),
     straightThrough: precision?.straightThrough ?? 'full',
-    absmaxRatio: precision?.absmaxRatio ?? plain.absmaxRatio,
+    absmaxRatio: { ...plain.absmaxRatio, ...precision?.absmaxRatio },
     compute,
   }
   return { rounding, plain, kv: parse(precision?.kv) }
