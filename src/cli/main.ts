@@ -24,17 +24,22 @@ function overview(): Command {
 
 /** Commander's own complaints in the house's spelling: one lowercase sentence, status 2. */
 function asRequestError(error: CommanderError): RequestError {
-  const text = error.message.replace(/^error: /, '').replace(/\n/g, ' ')
+  const text = error.message
+    .replace(/^error: /, '')
+    .replace(/\n/g, ' ')
+    .replace('(Did you mean', '(did you mean')
   return new RequestError(text.charAt(0).toLowerCase() + text.slice(1))
 }
 
 async function main(argv: readonly string[]): Promise<void> {
   const debug = argv.includes('--debug')
-  const rest = argv.filter(word => word !== '--debug')
+  const given = argv.filter(word => word !== '--debug')
+  // `help VERB` is `VERB --help`.
+  const rest = given[0] === 'help' && given.length > 1 ? [given[1], '--help'] : given
   const name = rest[0]
   try {
     if (name === undefined || name.startsWith('-') || name === 'help') {
-      const program = overview()
+      const program = overview().exitOverride().configureOutput({ writeErr: () => {} })
       if (name === undefined) program.outputHelp()
       else await program.parseAsync(name === 'help' ? ['--help'] : [...rest], { from: 'user' })
       return

@@ -8,7 +8,7 @@ export function readHalf(bytes: Uint8Array, offset: number): number {
 
 /** Writes a number as fp16; a finite one beyond the range saturates. */
 export function writeHalf(bytes: Uint8Array, offset: number, x: number): void {
-  const half = toFloat16(nearestHalf(x))
+  const half = toFloat16(Math.min(Math.max(x, -65504), 65504))
   bytes[offset] = half & 255
   bytes[offset + 1] = half >> 8
 }

@@ -56,14 +56,14 @@ function encodeFloats(
   const offset = (127 - bias) << mantissa
   const signShift = 32 - type.bits
   const signBit = 2 ** (type.bits - 1)
-  const down = exponent * 2 ** 23
+  const down = exponent << 23
   for (let i = start; i < end; i++) {
     const word = patterns[i]
     const magnitude = word & 0x7fffffff
     const divided = magnitude - down
     let code: number
     if (magnitude < 0x800000) code = encodeElement(type, Math.abs(x[i]) / 2 ** exponent, { saturate: true })
-    else if (divided < lowest) code = roundHalfEven(Math.abs(x[i]) * subnormals)
+    else if (divided < lowest) code = roundHalfEven(Math.abs(x[i]) * subnormals) | 0
     else code = ((divided + half + ((divided >>> shift) & 1)) >>> shift) - offset
     codes[at + i - start] = Math.min(code, maxCode) | ((word >>> signShift) & signBit)
   }

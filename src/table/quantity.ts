@@ -4,7 +4,8 @@ import { RequestError } from '../formats/error.ts'
 /** What a quantity counts; it decides which suffixes are read and how it is printed. */
 export type QuantityKind = 'count' | 'bytes' | 'flops' | 'money' | 'seconds'
 
-const COUNT: Record<string, number> = { k: 1e3, m: 1e6, b: 1e9, g: 1e9, t: 1e12, p: 1e15, e: 1e18 }
+const COUNT: Record<string, number> = { k: 1e3, m: 1e6, b: 1e9, g: 1e9, t: 1e12 }
+const FLOPS: Record<string, number> = { ...COUNT, p: 1e15, e: 1e18, z: 1e21 }
 const BYTES: Record<string, number> = {
   b: 1, kb: 1e3, mb: 1e6, gb: 1e9, tb: 1e12, pb: 1e15,
   kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30, tib: 2 ** 40, pib: 2 ** 50,
@@ -24,18 +25,28 @@ function scaleOf(kind: QuantityKind, suffix: string): number | undefined {
   const s = suffix.toLowerCase()
   if (kind === 'bytes') return BYTES[s]
   if (kind === 'seconds') return SECONDS[s]
-  if (kind === 'flops') return s === 'flop' || s === 'flops' ? 1 : COUNT[s.replace(/flops?$/, '')]
+  // A bare e would swallow the end of a number that was not finished: 5e is no exa-anything, 5EFLOP is.
+  if (kind === 'flops') return /^flops?$/.test(s) ? 1 : s === 'e' ? undefined : FLOPS[s.replace(/flops?$/, '')]
   return COUNT[s]
 }
 
+/** A number, at least 0, as written: underscores anywhere, commas only between thousands. */
+const NUMBER =
+  /^\s*(\$)?\s*(\+?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d[\d_]*(?:\.\d*)?|\.\d+))(?:e([+-]?\d+))?\s*([a-z]*)\s*$/i
+
 /** Reads a quantity in base units (parameters or tokens, bytes, FLOPs, dollars, seconds); throws RequestError naming the text and an example. */
 export function parseQuantity(text: string | number, kind: QuantityKind = 'count', name = 'quantity'): number {
-  const match = /^\s*(\$)?\s*([+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([a-z]*)\s*$/i.exec(String(text))
-  const scale = match && (match[1] === undefined || kind === 'money') ? scaleOf(kind, match[3]) : undefined
-  const value = match ? Number(match[2].replace(/[_,]/g, '')) : Number.NaN
-  if (scale === undefined || !Number.isFinite(value * scale))
+  const match = NUMBER.exec(String(text))
+  const scale = match && (match[1] === undefined || kind === 'money') ? scaleOf(kind, match[4]) : undefined
+  const decimals = scale === undefined ? 0 : Math.log10(scale)
+  // A decimal suffix moves the point: 1.1k is 1100, not 1.1 * 1000.
+  const [power, factor] = Number.isInteger(decimals) ? [decimals, 1] : [0, scale ?? Number.NaN]
+  const value = match
+    ? Number(`${match[2].replace(/[_,]/g, '')}e${Number(match[3] ?? 0) + power}`) * factor
+    : Number.NaN
+  if (scale === undefined || !Number.isFinite(value))
     throw new RequestError(`${name} '${text}' is not a quantity, expected something like ${EXAMPLES[kind]}`)
-  return value * scale
+  return value
 }
 
 /** Three significant digits with the zeros after the point removed. */
@@ -54,6 +65,7 @@ export function printQuantity(value: number, kind: QuantityKind = 'count'): stri
     return `${digits(value)} B`
   }
   if (kind === 'seconds') {
+    if (value === 0) return '0 s'
     const units: [number, string][] = [[86400 * 2, 'd'], [3600, 'h'], [60, 'min'], [1, 's']] // biome-ignore format: a table
     for (const [base, unit] of units)
       if (size >= base) return `${digits(value / (unit === 'd' ? 86400 : base))} ${unit}`

@@ -1,0 +1,112 @@
+// The command as people run it: verbs, help, wrong requests, exit statuses.
+import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { VERBS } from './verbs.ts'
+
+const bin = resolve(import.meta.dirname, '../../bin/bitlaw')
+const folder = mkdtempSync(join(tmpdir(), 'bitlaw-main-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+interface Ran {
+  status: number
+  out: string
+  err: string
+}
+
+/** Runs the command with those words. */
+function bitlaw(...words: string[]): Promise<Ran> {
+  return new Promise(done => {
+    const child = execFile(process.execPath, [bin, ...words], (error, out, err) => {
+      done({ status: error ? (child.exitCode ?? -1) : 0, out, err })
+    })
+  })
+}
+
+describe.concurrent('the command', () => {
+  test('without a verb it lists all verbs with an example each', async () => {
+    for (const ran of await Promise.all([bitlaw(), bitlaw('--help'), bitlaw('help')])) {
+      expect(ran.status).toBe(0)
+      for (const verb of VERBS) {
+        expect(ran.out).toContain(verb.summary.split(' ')[0])
+        expect(ran.out).toContain(verb.example)
+      }
+    }
+  })
+
+  test('a verb has help of its own, with its options and example', async () => {
+    for (const ran of await Promise.all([bitlaw('formats', '--help'), bitlaw('help', 'formats')])) {
+      expect(ran.status).toBe(0)
+      expect(ran.out).toContain('--json')
+      expect(ran.out).toMatch(/Example:\n {2}bitlaw formats/)
+      expect(ran.err).toBe('')
+    }
+  })
+
+  test('an unknown verb, option or format is a wrong request: status 2, one sentence, a near name', async () => {
+    const wrong: [string[], RegExp][] = [
+      [['formts'], /^bitlaw: unknown verb 'formts', expected one of formats.* \(did you mean formats\?\)\n$/],
+      [['formats', '--jsn'], /^bitlaw: unknown option '--jsn' \(did you mean --json\?\)\n$/],
+      [['-x'], /^bitlaw: unknown option '-x'\n$/],
+      [['formats', '--shape'], /^bitlaw: option '--shape <shape>' argument missing\n$/],
+      [['formats', '--shape', '4xa'], /^bitlaw: shape '4xa' is not a list of whole numbers/],
+      [['formats', 'int9x'], /^bitlaw: unknown format 'int9x' \(did you mean int9\?\)\n$/],
+      [['help', 'nothing'], /^bitlaw: unknown verb 'nothing'/],
+    ]
+    await Promise.all(
+      wrong.map(async ([words, message]) => {
+        const { status, out, err } = await bitlaw(...words)
+        expect(err, words.join(' ')).toMatch(message)
+        expect(status, words.join(' ')).toBe(2)
+        expect(out).toBe('')
+      }),
+    )
+  })
+
+  test('a stack trace comes with --debug alone', async () => {
+    const [plain, debug] = await Promise.all([bitlaw('formats', 'int4'), bitlaw('formats', 'int4', '--debug')])
+    expect(plain.err.trim().split('\n').length).toBe(1)
+    expect(debug.err).toMatch(/\n {4}at /)
+    expect(debug.status).toBe(2)
+  })
+
+  test('work that fails has status 1', async () => {
+    writeFileSync(
+      join(folder, 'config.json'),
+      '{"model_type":"llama","hidden_size":8,"intermediate_size":16,"num_hidden_layers":1,"num_attention_heads":2,"vocab_size":16,"max_position_embeddings":16,"rms_norm_eps":1e-5}',
+    )
+    writeFileSync(join(folder, 'model.safetensors'), 'abc')
+    writeFileSync(join(folder, 'text.txt'), 'words')
+    const { status, err } = await bitlaw('evaluate', folder, '--text', join(folder, 'text.txt'))
+    expect(err).toMatch(/^bitlaw: .*too few for safetensors\n$/)
+    expect(status).toBe(1)
+  })
+
+  test('formats prints one JSON document with the fixed names, sorted by size', async () => {
+    const { status, out } = await bitlaw('formats', 'nf4@64', 'int3@64', '--json')
+    expect(status).toBe(0)
+    const rows = JSON.parse(out)
+    expect(rows.map((row: { name: string }) => row.name)).toEqual(['int3@64', 'nf4@64'])
+    expect(Object.keys(rows[0]).sort()).toEqual([
+      'bits',
+      'bitsPerParameter',
+      'capacity',
+      'gaussianMse',
+      'levels',
+      'name',
+    ])
+    expect(rows[1]).toMatchObject({ bits: 4, bitsPerParameter: 4.25, levels: 16 })
+  })
+
+  test('formats prints a table of the common formats, or of a shape', async () => {
+    const [all, shaped] = await Promise.all([
+      bitlaw('formats'),
+      bitlaw('formats', 'nvfp4', '--shape', '64x64', '--json'),
+    ])
+    expect(all.out).toContain('bits/param')
+    for (const name of ['int4@64', 'nf4@64', 'mxfp4', 'nvfp4', 'q4_k', 'bf16']) expect(all.out).toContain(`\n${name} `)
+    expect(JSON.parse(shaped.out)[0].bitsPerParameter).toBe(4.5 + 32 / 4096)
+  })
+})
