@@ -181,15 +181,19 @@ function likeliest(logits: Floats): number {
   return best
 }
 
-/** A token drawn by `u` in (0, 1) from the softmax of the topK largest logits over the temperature. */
+/** A token drawn by `u` in (0, 1) from the softmax of the topK largest logits (and their equals) over the temperature. */
 function sample(logits: Floats, temperature: number, topK: number, u: number): number {
-  const order = Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a] || a - b)
-  const kept = order.slice(0, topK)
-  const weights = kept.map(token => Math.exp((logits[token] - logits[kept[0]]) / temperature))
-  let rest = u * weights.reduce((sum, weight) => sum + weight, 0)
-  for (let i = 0; i < kept.length; i++) {
-    rest -= weights[i]
-    if (rest <= 0) return kept[i]
+  const sorted = Float64Array.from(logits).sort()
+  const lowest = sorted[Math.max(0, sorted.length - topK)]
+  const highest = sorted[sorted.length - 1]
+  const weight = (i: number) => (logits[i] < lowest ? 0 : Math.exp((logits[i] - highest) / temperature))
+  let total = 0
+  for (let i = 0; i < logits.length; i++) total += weight(i)
+  let rest = u * total
+  let token = 0
+  for (let i = 0; i < logits.length && rest > 0; i++) {
+    if (logits[i] >= lowest) token = i
+    rest -= weight(i)
   }
-  return kept[0]
+  return token
 }

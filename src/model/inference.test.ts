@@ -173,3 +173,22 @@ test('generate goes on past the context, ends at the end token, and repeats itse
   expect(sampled(1, 1)).toEqual(long.slice(0, 10))
   expect(() => [...generate(model, kernels, new Int32Array(0), { count: 1 })]).toThrow('at least one token')
 })
+
+test('generate samples as often as the softmax at the temperature says, from the likeliest k alone', () => {
+  const prompt = Int32Array.of(5, 6)
+  const logits = createInference(model, kernels).logits(prompt, 1, 2, Int32Array.of(1))
+  const order = Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a])
+  const weights = order.slice(0, 5).map(token => Math.exp((logits[token] - logits[order[0]]) / 4))
+  const total = weights.reduce((sum, weight) => sum + weight, 0)
+  const counts = new Map<number, number>()
+  const draws = 600
+  for (let seed = 0; seed < draws; seed++) {
+    const [token] = generate(model, kernels, prompt, { count: 1, temperature: 4, topK: 5, seed })
+    counts.set(token, (counts.get(token) ?? 0) + 1)
+  }
+  expect([...counts.keys()].every(token => order.slice(0, 5).includes(token))).toBe(true)
+  // five standard deviations of a share of 600 draws are at most 0.1
+  weights.forEach((weight, i) => {
+    expect(Math.abs((counts.get(order[i]) ?? 0) / draws - weight / total)).toBeLessThan(0.1)
+  })
+})
