@@ -1,14 +1,7 @@
 // Expected squared error on N(0,1) of grids that follow the least and the largest value of a block: two-dimensional
 // quadrature over how far apart they are and where zero lies between them.
 import { absmaxError, absmaxQuantile, errorOf, errorWithin, integrate } from './gaussian.ts'
-import { normalDensity, normalTail } from './normal.ts'
-
-/** P(low < x < high). */
-function between(low: number, high: number): number {
-  if (low >= 0) return normalTail(low) - normalTail(high)
-  if (high <= 0) return normalTail(-high) - normalTail(-low)
-  return 1 - normalTail(-low) - normalTail(high)
-}
+import { normalBetween, normalDensity } from './normal.ts'
 
 /** A grid's levels, times their scale, for a block whose values lie from low to high. */
 type GridOf = (low: number, high: number) => { levels: Float64Array; scale: number }
@@ -17,12 +10,12 @@ type GridOf = (low: number, high: number) => { levels: Float64Array; scale: numb
 function blockError(n: number, low: number, high: number, grid: GridOf, stochastic: boolean): number {
   const { levels, scale } = grid(low, high)
   const ends = errorOf(levels, scale, low, stochastic) + errorOf(levels, scale, high, stochastic)
-  return (ends + ((n - 2) * errorWithin(levels, scale, low, high, stochastic)) / between(low, high)) / n
+  return (ends + ((n - 2) * errorWithin(levels, scale, low, high, stochastic)) / normalBetween(low, high)) / n
 }
 
 /** Density of least and largest of n normals. */
 function rangeDensity(n: number, low: number, high: number): number {
-  return n * (n - 1) * normalDensity(low) * normalDensity(high) * between(low, high) ** (n - 2)
+  return n * (n - 1) * normalDensity(low) * normalDensity(high) * normalBetween(low, high) ** (n - 2)
 }
 
 /** Cuts [a, b] into pieces no longer than `width` and sums their integrals. */
@@ -71,16 +64,16 @@ export function gridMse(kind: 'uint' | 'full', bits: number, n: number, stochast
   const positive = (m: number) => {
     const scale = m / top
     const levels = kind === 'full' ? codes.map(code => code - full) : codes
-    const others = errorWithin(levels, scale, 0, m, stochastic) / between(0, m)
+    const others = errorWithin(levels, scale, 0, m, stochastic) / normalBetween(0, m)
     return (errorOf(levels, scale, m, stochastic) + (n - 1) * others) / n
   }
   const far = absmaxQuantile(n, 1 - 1e-13)
   const oneSided = (error: (m: number) => number) =>
-    piecewise(m => n * normalDensity(m) * between(0, m) ** (n - 1) * error(m), 0, far, far / 8, 8)
+    piecewise(m => n * normalDensity(m) * normalBetween(0, m) ** (n - 1) * error(m), 0, far, far / 8, 8)
   if (kind === 'full') {
     const levels = codes.map(code => (code - full) / (full - 0.5))
     const symmetric = (m: number) => {
-      const others = errorWithin(levels, m, 0, m, stochastic) / between(0, m)
+      const others = errorWithin(levels, m, 0, m, stochastic) / normalBetween(0, m)
       return (errorOf(levels, m, m, stochastic) + (n - 1) * others) / n
     }
     // All blocks as if symmetric, then those without a negative value as they are.

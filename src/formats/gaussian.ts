@@ -1,6 +1,6 @@
 // Expected squared error of rounding N(0,1) to levels in blocks scaled by their absmax, by numerical integration. The
 // absmax m of n values has the distribution P(|x| < m)^n; given m, one value is m or -m and the others are normals within.
-import { normalDensity, normalTail, normalWithin } from './normal.ts'
+import { normalBetween, normalDensity, normalTail, normalWithin } from './normal.ts'
 
 /** Nodes and weights of Gauss-Legendre quadrature on [-1, 1], found by Newton's method on the Legendre polynomial. */
 function legendre(count: number): { nodes: Float64Array; weights: Float64Array } {
@@ -59,9 +59,24 @@ function quadratic(low: number, high: number, a: number, b: number): number {
   return sum * half * NORMALISER
 }
 
+/** Books with more levels are integers, whose even steps are so small that the normal density is flat over one. */
+const FINE = 1024
+
+/** As errorWithin, for evenly spaced levels so fine that an error is spread evenly over a step; beyond them values are clipped. */
+function errorWithinFine(levels: Float64Array, scale: number, a: number, b: number, stochastic: boolean): number {
+  const step = (levels[1] - levels[0]) * scale
+  const [low, high] = [levels[0] * scale, levels[levels.length - 1] * scale]
+  const inside = Math.max(normalBetween(Math.max(a, low), Math.min(b, high)), 0)
+  let sum = (inside * step * step) / (stochastic ? 6 : 12)
+  if (a < low) sum += quadratic(low, low, Math.max(a, -14), Math.min(b, low))
+  if (b > high) sum += quadratic(high, high, Math.max(a, high), Math.min(b, 14))
+  return sum
+}
+
 /** Integral over a < x < b of the squared error of rounding x to the nearest of scale * levels (or by chance to one of the two around it) times the normal density. */
 export function errorWithin(levels: Float64Array, scale: number, a: number, b: number, stochastic = false): number {
   const count = levels.length
+  if (count > FINE) return errorWithinFine(levels, scale, a, b, stochastic)
   const far = Math.min(b, 14)
   let left = Math.max(a, -14)
   let sum = 0
@@ -88,17 +103,18 @@ export function errorWithin(levels: Float64Array, scale: number, a: number, b: n
 
 /** Squared error of one number, rounded to the nearest (or by chance) of scale * levels. */
 export function errorOf(levels: Float64Array, scale: number, x: number, stochastic = false): number {
-  let nearest = Infinity
-  let below = -Infinity
-  let above = Infinity
-  for (const level of levels) {
-    const value = level * scale
-    nearest = Math.min(nearest, Math.abs(x - value))
-    if (value <= x) below = Math.max(below, value)
-    if (value >= x) above = Math.min(above, value)
+  let low = 0
+  let high = levels.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (levels[middle] * scale <= x) low = middle + 1
+    else high = middle
   }
-  if (!stochastic || below === -Infinity || above === Infinity) return nearest * nearest
-  return (x - below) * (above - x)
+  // levels[low - 1] * scale <= x < levels[low] * scale
+  const below = low === 0 ? levels[0] * scale : levels[low - 1] * scale
+  const above = low === levels.length ? below : levels[low] * scale
+  if (stochastic && low > 0 && low < levels.length) return (x - below) * (above - x)
+  return Math.min(Math.abs(x - below), Math.abs(above - x)) ** 2
 }
 
 /** The m between which and 0 a share `p` of the absmaxes of n normals lies, by bisection. */

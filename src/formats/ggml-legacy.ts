@@ -88,8 +88,7 @@ function asymmetric(name: PresetName, bits: 4 | 5): GgmlType {
       writeHalf(bytes, offset + 2, min + poison)
       if (inverse === 0) codes.fill(0)
       else
-        for (let i = 0; i < SIZE; i++)
-          codes[i] = Math.min(f32(f32(f32(f32(x[at + i]) - min) * inverse) + 0.5) | 0, top)
+        for (let i = 0; i < SIZE; i++) codes[i] = Math.min(f32(f32(f32(f32(x[at + i]) - min) * inverse) + 0.5) | 0, top)
       if (fifths > 0) packFifths(codes, bytes, offset + fifths)
       packNibbles(codes, bytes, offset + nibbles)
     },

@@ -36,6 +36,13 @@ export function normalWithin(x: number): number {
   return 2 * normalDensity(x) * sum
 }
 
+/** P(low < X < high). */
+export function normalBetween(low: number, high: number): number {
+  if (low >= 0) return normalTail(low) - normalTail(high)
+  if (high <= 0) return normalTail(-high) - normalTail(-low)
+  return 1 - normalTail(-low) - normalTail(high)
+}
+
 /** The x with P(X < x) = p: a rational start, then Halley's steps on the tail. */
 export function normalQuantile(p: number): number {
   if (p <= 0) return -Infinity
