@@ -322,6 +322,34 @@ describe('linear', () => {
     expect(Array.from(dWeight, d => d !== 0)).toEqual([false, true, false, true])
   })
 
+  test.each([
+    ['fp4e2m1@4/exact', 0.5, [false, true, true, true, false, true, false, true]],
+    ['int3@4+clip', 1, null],
+    ['uint4@tensor', 0.5, [false, true, true, true, false, true, true, true]],
+  ] as const)('clipped in %s: what the range of its group leaves out', (spelling, ratio, kept) => {
+    const format = parseFormat(spelling)
+    const weights = rounding({
+      weights: format,
+      straightThrough: 'clipped',
+      absmaxRatio: { weights: ratio, activations: 1 },
+    })
+    const weight = Float64Array.of(8, 3, -2, 1, -4, 2, 2.5, 0.5)
+    const dWeight = kernels.allocate(8)
+    kernels.linearBackward(
+      Float64Array.of(1),
+      1,
+      1,
+      [{ weight, outputs: 8, dy: weight.map(() => 1), dWeight }],
+      null,
+      false,
+      weights,
+    )
+    const rounded = fakeQuantize(weight, [8, 1], format)
+    const largest = [0, 4].map(at => Math.max(...rounded.subarray(at, at + 4).map(Math.abs)))
+    const expected = kept ?? Array.from(weight, (w, i) => Math.abs(w) <= largest[i >> 2])
+    expect(Array.from(dWeight, d => d !== 0)).toEqual(expected)
+  })
+
   test('bf16 weights are read as they are stored', () => {
     const bits = Uint16Array.from(numbers(12, 3), toBfloat16)
     const widened = Float64Array.from(bits, fromBfloat16)

@@ -59,7 +59,8 @@ export function roundOperand(
   else {
     load(x, 0, size, false, values)
     const rounded = fakeQuantize(typed(values, size, options.single), [rows, columns], format, options)
-    if (options.clipped) operand.clipped = outside(name, values, rows, columns, format, options.absmaxRatio, work)
+    if (options.clipped)
+      operand.clipped = outside(name, values, rounded, rows, columns, format, options.absmaxRatio, work)
     load(rounded, 0, size, compute === 'bf16', values)
   }
   return operand
@@ -135,33 +136,39 @@ function findSteps(
   }
 }
 
-/** 1 where |x| is beyond its group's absmax * ratio (below min or above max times ratio with a zero point): what other formats clip. */
+/**
+ * What other formats clip: 1 where |x| is beyond its group's absmax * ratio (with a zero point, beyond min or max times ratio),
+ * or beyond all that the group was rounded to, where the format searched its scale.
+ */
 function outside(
   name: string,
   x: Float64Array,
+  rounded: Floats,
   rows: number,
   columns: number,
   format: Format,
   ratio: number,
   work: Workspace,
 ): Uint8Array | null {
-  if (format.kind !== 'scaled' || ratio >= 1) return null
+  if (format.kind !== 'scaled' || (ratio >= 1 && !format.clip)) return null
   const size = rows * columns
   const group = format.shares === 'tensor' ? size : typeof format.shares === 'number' ? format.shares : columns
-  const clipped = work.bytes(`${name}.clipped`, size).fill(0, 0, size)
+  const clipped = work.bytes(`${name}.clipped`, size)
+  const range = format.clip ? rounded : x
+  const share = format.clip ? 1 : ratio
   for (let from = 0; from < size; from += group) {
     const to = Math.min(from + group, size)
     let low = 0
     let high = 0
     for (let i = from; i < to; i++) {
-      if (x[i] < low) low = x[i]
-      if (x[i] > high) high = x[i]
+      if (range[i] < low) low = range[i]
+      if (range[i] > high) high = range[i]
     }
     if (format.element.kind !== 'uint') {
       high = Math.max(high, -low)
       low = -high
     }
-    for (let i = from; i < to; i++) clipped[i] = x[i] > high * ratio || x[i] < low * ratio ? 1 : 0
+    for (let i = from; i < to; i++) clipped[i] = x[i] > high * share || x[i] < low * share ? 1 : 0
   }
   return clipped
 }
