@@ -16,7 +16,7 @@ interface WeightSettings {
 function readSettings(config: Readonly<Record<string, unknown>>): WeightSettings {
   const groups = Object.values((config['config_groups'] ?? {}) as Record<string, Record<string, unknown>>)
   const settings = groups.map(group => {
-    if (group['input_activations'] || group['output_activations'])
+    if (config['ignore_activations'] !== true && (group['input_activations'] || group['output_activations']))
       throw new RequestError(
         'quantization_config quantizes activations, which is not supported; --ignore-config quantization_config.activations goes on with weights alone',
       )

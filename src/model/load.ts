@@ -7,7 +7,7 @@ import type { Tokenizer } from '../text/tokenizer.ts'
 import type { ModelConfig, Precision } from './config.ts'
 import { type TensorRule, tensorPlaces } from './families/family.ts'
 import { parseConfig } from './families/index.ts'
-import type { Model } from './model.ts'
+import { type Model, sizeOf } from './model.ts'
 import { readParameters } from './parameters.ts'
 import { asObject, openSource } from './sources.ts'
 
@@ -87,7 +87,9 @@ function openQuantized(
       stored: tensors,
       encoded: encodedParameters(tensors, (asObject(config['tensors']) ?? {}) as Record<string, StoredTensor>),
     }
-  return { stored: openPacked(tensors, config) }
+  return {
+    stored: openPacked(tensors, { ...config, ignore_activations: ignore.includes('quantization_config.activations') }),
+  }
 }
 
 /**
@@ -121,14 +123,14 @@ function sameTensor(tensors: TensorFile, a: string, b: string): boolean {
   return Buffer.compare(tensors.read(a), tensors.read(b)) === 0
 }
 
-/** The type that holds most bytes. */
+/** The type of most numbers. */
 function commonDtype(tensors: TensorFile): string {
-  const bytes = new Map<string, number>()
+  const counts = new Map<string, number>()
   for (const name of tensors.names) {
-    const info = tensors.info(name)
-    bytes.set(info.dtype, (bytes.get(info.dtype) ?? 0) + info.bytes)
+    const { dtype, shape } = tensors.info(name)
+    counts.set(dtype, (counts.get(dtype) ?? 0) + sizeOf(shape))
   }
-  return [...bytes].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 'F32'
+  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 'F32'
 }
 
 /** `bitlaw.precision` of a config.json: spellings, or numbers of bits as in a run configuration; null: nothing is quantized. */

@@ -48,6 +48,9 @@ function openHuggingfaceFolder(folder: string): Source {
   const path = join(folder, 'config.json')
   if (!existsSync(path)) throw new RequestError(`no config.json in '${folder}'`)
   const rawConfig = parseObject(readFileSync(path, 'utf8'), path)
+  const older = join(folder, 'quantize_config.json')
+  if (rawConfig['quantization_config'] === undefined && existsSync(older))
+    rawConfig['quantization_config'] = { quant_method: 'gptq', ...parseObject(readFileSync(older, 'utf8'), older) }
   return {
     tensors: openFolder(folder),
     rawConfig,
