@@ -1,7 +1,7 @@
 // The two ends of a model: looking tokens up, and their losses by the unembedding, a few rows of logits at a time.
 import type { Compute, Floats, Weights } from '../kernels.ts'
 import { fromBf16, load, toBf16, type Workspace } from './numbers.ts'
-import { addProducts, products, transposedRow } from './products.ts'
+import { addProducts, products } from './products.ts'
 
 /** See Kernels.embed. */
 export function embed(
@@ -141,14 +141,16 @@ function headGradient(
   const sums = work.floats('dx', count * width).fill(0, 0, count * width)
   for (let o = 0; o < vocab; o += PANEL) {
     const panel = panelOf(weight, o, shape, work)
-    addProducts(d.subarray(o), vocab, count, panel, Math.min(PANEL, vocab - o), width, sums)
+    addProducts(d.subarray(o), { row: vocab, column: 1 }, count, panel, Math.min(PANEL, vocab - o), width, sums)
   }
   for (let i = 0; i < count * width; i++) dx[from * width + i] = sums[i]
   if (dWeight === null) return
-  const row = work.floats('dwRow', width)
-  for (let o = 0; o < vocab; o++) {
-    transposedRow(d, vocab, o, count, a, width, row)
-    for (let i = 0; i < width; i++) dWeight[o * width + i] += row[i]
+  const rows = work.floats('dWeight', PANEL * width)
+  for (let o = 0; o < vocab; o += PANEL) {
+    const size = Math.min(PANEL, vocab - o) * width
+    rows.fill(0, 0, size)
+    addProducts(d.subarray(o), { row: 1, column: vocab }, size / width, a, count, width, rows)
+    for (let i = 0; i < size; i++) dWeight[o * width + i] += rows[i]
   }
 }
 

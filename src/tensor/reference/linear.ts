@@ -2,7 +2,7 @@
 import type { Floats, LinearBackwardPart, LinearPart, Rounding, Weights } from '../kernels.ts'
 import { load, toBf16, type Workspace } from './numbers.ts'
 import { type Operand, roundOperand } from './operand.ts'
-import { addProducts, products, transposedRow } from './products.ts'
+import { addProducts, products } from './products.ts'
 
 /** Outputs whose weights are widened at a time, and rows whose gradients are summed before they are stored. */
 const PANEL = 64
@@ -188,7 +188,8 @@ function inputGradient(
   if (scale !== 1) for (let i = 0; i < rows * outputs; i++) d[i] *= scale
   for (let o = 0; o < outputs; o += PANEL) {
     const width = Math.min(PANEL, outputs - o)
-    addProducts(d.subarray(o), outputs, rows, panelOf(weight, w, o, width, inputs, rounding, work), width, inputs, sums)
+    const panel = panelOf(weight, w, o, width, inputs, rounding, work)
+    addProducts(d.subarray(o), { row: outputs, column: 1 }, rows, panel, width, inputs, sums)
   }
 }
 
@@ -204,14 +205,17 @@ function weightGradient(
   work: Workspace,
 ): void {
   const scale = a.rowScales === null ? a.scale : 1
-  const sums = work.floats('dwRow', inputs)
+  const sums = work.floats('dWeight', PANEL * inputs)
   for (let r = 0; r < rows; r += 4 * PANEL) {
     const height = Math.min(4 * PANEL, rows - r)
     const block = a.values.subarray(r * inputs, (r + height) * inputs)
-    for (let o = 0; o < outputs; o++) {
-      transposedRow(d.subarray(r * outputs), outputs, o, height, block, inputs, sums)
+    for (let o = 0; o < outputs; o += PANEL) {
+      const size = Math.min(PANEL, outputs - o) * inputs
+      sums.fill(0, 0, size)
+      // the panel's outputs are rows of d transposed
+      addProducts(d.subarray(r * outputs + o), { row: 1, column: outputs }, size / inputs, block, height, inputs, sums)
       const at = o * inputs
-      for (let i = 0; i < inputs; i++) if (clipped === null || clipped[at + i] === 0) dWeight[at + i] += sums[i] * scale
+      for (let i = 0; i < size; i++) if (clipped === null || clipped[at + i] === 0) dWeight[at + i] += sums[i] * scale
     }
   }
 }

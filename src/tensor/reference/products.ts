@@ -69,62 +69,61 @@ function dot(a: Float64Array, aAt: number, b: Float64Array, bAt: number, length:
   return sum
 }
 
-/** acc[r, i] += sum over o of d[r, o] (rows of `stride`) w[o, i]. */
+/** Where the numbers of a matrix lie: element (r, o) at r * row + o * column. */
+export interface Strides {
+  row: number
+  column: number
+}
+
+/** acc[r, i] += sum over o of d[r, o] w[o, i]; d lies as `strides` says, so that it may be a transposed matrix. */
 export function addProducts(
   d: Float64Array,
-  stride: number,
+  { row, column }: Strides,
   rows: number,
   w: Float64Array,
-  outputs: number,
+  inner: number,
   inputs: number,
   acc: Float64Array,
 ): void {
-  for (let r = 0; r < rows; r++) {
+  let r = 0
+  for (; r + 2 <= rows; r += 2) {
     const at = r * inputs
+    const next = at + inputs
     let o = 0
-    for (; o + 4 <= outputs; o += 4) {
-      const d0 = d[r * stride + o]
-      const d1 = d[r * stride + o + 1]
-      const d2 = d[r * stride + o + 2]
-      const d3 = d[r * stride + o + 3]
+    for (; o + 4 <= inner; o += 4) {
+      const p = r * row + o * column
+      const q = p + row
+      const d0 = d[p]
+      const d1 = d[p + column]
+      const d2 = d[p + 2 * column]
+      const d3 = d[p + 3 * column]
+      const e0 = d[q]
+      const e1 = d[q + column]
+      const e2 = d[q + 2 * column]
+      const e3 = d[q + 3 * column]
       const w0 = o * inputs
       const w1 = w0 + inputs
       const w2 = w1 + inputs
       const w3 = w2 + inputs
-      for (let i = 0; i < inputs; i++) acc[at + i] += d0 * w[w0 + i] + d1 * w[w1 + i] + d2 * w[w2 + i] + d3 * w[w3 + i]
+      for (let i = 0; i < inputs; i++) {
+        const v0 = w[w0 + i]
+        const v1 = w[w1 + i]
+        const v2 = w[w2 + i]
+        const v3 = w[w3 + i]
+        acc[at + i] += d0 * v0 + d1 * v1 + d2 * v2 + d3 * v3
+        acc[next + i] += e0 * v0 + e1 * v1 + e2 * v2 + e3 * v3
+      }
     }
-    for (; o < outputs; o++) {
-      const d0 = d[r * stride + o]
-      for (let i = 0; i < inputs; i++) acc[at + i] += d0 * w[o * inputs + i]
+    for (; o < inner; o++) {
+      addScaled(d[r * row + o * column], w, o * inputs, inputs, acc, at)
+      addScaled(d[(r + 1) * row + o * column], w, o * inputs, inputs, acc, next)
     }
   }
+  if (r < rows)
+    for (let o = 0; o < inner; o++) addScaled(d[r * row + o * column], w, o * inputs, inputs, acc, r * inputs)
 }
 
-/** acc[i] = sum over r of d[r * stride + o] a[r, i]: row o of the transposed product. */
-export function transposedRow(
-  d: Float64Array,
-  stride: number,
-  o: number,
-  rows: number,
-  a: Float64Array,
-  inputs: number,
-  acc: Float64Array,
-): void {
-  acc.fill(0, 0, inputs)
-  let r = 0
-  for (; r + 4 <= rows; r += 4) {
-    const d0 = d[r * stride + o]
-    const d1 = d[(r + 1) * stride + o]
-    const d2 = d[(r + 2) * stride + o]
-    const d3 = d[(r + 3) * stride + o]
-    const a0 = r * inputs
-    const a1 = a0 + inputs
-    const a2 = a1 + inputs
-    const a3 = a2 + inputs
-    for (let i = 0; i < inputs; i++) acc[i] += d0 * a[a0 + i] + d1 * a[a1 + i] + d2 * a[a2 + i] + d3 * a[a3 + i]
-  }
-  for (; r < rows; r++) {
-    const d0 = d[r * stride + o]
-    for (let i = 0; i < inputs; i++) acc[i] += d0 * a[r * inputs + i]
-  }
+/** acc[to…] += factor * w[from…]. */
+function addScaled(factor: number, w: Float64Array, from: number, length: number, acc: Float64Array, to: number): void {
+  for (let i = 0; i < length; i++) acc[to + i] += factor * w[from + i]
 }
