@@ -109,7 +109,7 @@ export function diagnose(
       continue
     }
     const [low, high] = look(own)
-    if (transform === 'log' ? high > 2 * low : high - low > 1) unidentified.add(name)
+    if (transform === 'log' ? high > 3 * low : high - low > 4) unidentified.add(name)
   }
   for (const [name, range] of found) {
     if (!unidentified.has(name)) continue

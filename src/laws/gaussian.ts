@@ -1,6 +1,6 @@
 // The least mean squared error of rounding N(0,1) to a set of levels times the best scale, by closed integrals: what the
 // Gaussian-MSE law knows of a format. Values are kept, since every row of a table asks again.
-import { RequestError } from '../formats/error.ts'
+import { gaussianMse } from '../formats/index.ts'
 
 /** Gauss error function to double precision: its series for small x, a continued fraction for large. */
 function erf(x: number): number {
@@ -95,14 +95,11 @@ const known = new Map<string, number>()
 /** Least mean squared error of a format on N(0,1), by the name of its element (what follows @, / or + does not matter). */
 export function gaussianError(name: string): number {
   const element = name.toLowerCase().split(/[@/+:]/)[0]
-  const found = known.get(element)
+  const found = known.get(element) ?? known.get(name)
   if (found !== undefined) return found
   const levels = levelsOf(element)
-  if (levels === undefined)
-    throw new RequestError(
-      `no Gaussian error is known for format '${name}', expected int<k>, midrise<k>, ternary, fp<k>e<X>m<Y>, or a column log_quarter_w, log_quarter_a`,
-    )
-  const error = leastGaussianError(levels)
-  known.set(element, error)
+  // formats with code books and scales of their own know their error themselves
+  const error = levels === undefined ? gaussianMse(name) : leastGaussianError(levels)
+  known.set(levels === undefined ? name : element, error)
   return error
 }

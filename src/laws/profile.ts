@@ -54,7 +54,7 @@ export function profile(
       start[index] = next
       // a descent from the last point may end on another ridge: before the range is closed, look once more from afar
       const found = settled
-        ? search(problem, { starts: 24, seed: ++rescues }).best
+        ? search(problem, { starts: 16, seed: ++rescues }).best
         : minimise(problem, phiAt(problem, start), { maxEvaluations: 200 })
       if (found.value <= limit) {
         inside = thetaAt(problem, found.phi)
