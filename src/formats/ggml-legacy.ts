@@ -121,7 +121,10 @@ export const Q8_0: GgmlType = {
     writeHalf(bytes, offset, d)
     for (let i = 0; i < SIZE; i++) {
       const step = f32(f32(x[at + i]) * inverse)
-      bytes[offset + 2 + i] = (step + (step < 0 ? -0.5 : 0.5)) | 0
+      // The magnitude rounded, then the sign put back without a branch.
+      const size = (Math.abs(step) + 0.5) | 0
+      const sign = (step * 0x800000) >> 31
+      bytes[offset + 2 + i] = (size ^ sign) - sign
     }
   },
   decode(bytes, offset, out, at) {

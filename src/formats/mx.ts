@@ -34,12 +34,21 @@ export const MICROSCALING: readonly Microscaling[] = [
 
 const E4M3 = findElement('float8_e4m3fn')
 
+/** 2^(i - 256): a power a block would cost as much as several of its values. */
+const POWERS = Float64Array.from({ length: 512 }, (_, i) => 2 ** (i - 256))
+
+/** The bit patterns of f32 numbers, in their place. */
+function patternsOf(x: Float32Array): Uint32Array {
+  return new Uint32Array(x.buffer, x.byteOffset, x.length)
+}
+
 /**
  * Element codes of x / 2^exponent, saturated, to nearest with ties to even. The f32 pattern is divided by taking the exponent
  * away, and rounded by adding half of what is shifted out (less one where the last bit left is 0).
  */
 function encodeFloats(
   x: Float32Array,
+  patterns: Uint32Array,
   start: number,
   end: number,
   exponent: number,
@@ -47,20 +56,20 @@ function encodeFloats(
   codes: Uint8Array,
   at = start,
 ): void {
-  const patterns = new Uint32Array(x.buffer, x.byteOffset, x.length)
   const { mantissa, bias, maxCode } = type
   const shift = 23 - mantissa
-  const half = 2 ** (shift - 1) - 1
+  // Whole numbers by shifts: V8 would keep a power in a double, and be many times slower below.
+  const half = (1 << (shift - 1)) - 1
   const lowest = (128 - bias) << 23 // pattern of the smallest normal element
-  const subnormals = 2 ** (mantissa - 1 + bias - exponent)
+  const subnormals = POWERS[256 + mantissa - 1 + bias - exponent]
   const offset = (127 - bias) << mantissa
   const signShift = 32 - type.bits
-  const signBit = 2 ** (type.bits - 1)
+  const signBit = 1 << (type.bits - 1)
   const down = exponent << 23
   for (let i = start; i < end; i++) {
     const word = patterns[i]
     const magnitude = word & 0x7fffffff
-    const divided = magnitude - down
+    const divided = (magnitude - down) | 0
     let code: number
     if (magnitude < 0x800000) code = encodeElement(type, Math.abs(x[i]) / 2 ** exponent, { saturate: true })
     else if (divided < lowest) code = roundHalfEven(Math.abs(x[i]) * subnormals) | 0
@@ -92,13 +101,15 @@ function encodeMx(x: Floats, shape: readonly number[], { name, block, element, e
   const { size, length, count } = layoutOf(shape, block)
   const scales = new Uint8Array(count)
   const codes = element ? new Uint8Array(size) : new Int8Array(size)
+  const patterns = x instanceof Float32Array ? patternsOf(x) : null
   for (let b = 0; b < count; b++) {
     const start = b * length
     const end = Math.min(start + length, size)
     scales[b] = mxScale(absmaxOf(x, start, end), emax)
     if (scales[b] === 255) continue
-    const scale = 2 ** (scales[b] - 127)
-    if (element && x instanceof Float32Array) encodeFloats(x, start, end, scales[b] - 127, element, codes as Uint8Array)
+    const scale = POWERS[256 + scales[b] - 127]
+    if (element && patterns)
+      encodeFloats(x as Float32Array, patterns, start, end, scales[b] - 127, element, codes as Uint8Array)
     else if (element) encodeEach(x, start, end, scale, element, codes as Uint8Array)
     else encodeInt8(x, start, end, scale, codes as Int8Array)
   }
@@ -113,6 +124,7 @@ function encodeNvfp4(x: Floats, shape: readonly number[], { name, block, element
   const tensorScale = f32(f32(absmaxOf(x, 0, size)) / 2688)
   const values = elementTable(E4M3)
   const quotients = new Float32Array(length)
+  const patterns = patternsOf(quotients)
   for (let b = 0; b < count; b++) {
     const start = b * length
     const end = Math.min(start + length, size)
@@ -121,7 +133,7 @@ function encodeNvfp4(x: Floats, shape: readonly number[], { name, block, element
     const scale = f32(tensorScale * values[scales[b]])
     if (scale > 0) {
       for (let i = start; i < end; i++) quotients[i - start] = f32(x[i]) / scale
-      encodeFloats(quotients, 0, end - start, 0, element!, codes, start)
+      encodeFloats(quotients, patterns, 0, end - start, 0, element!, codes, start)
     } else for (let i = start; i < end; i++) codes[i] = x[i] < 0 || Object.is(x[i], -0) ? 8 : 0
   }
   return { format: name, shape: [...shape], codes, scales, tensorScale }
@@ -145,7 +157,7 @@ export function decodeMicroscaling(
   for (let b = 0; b < count; b++) {
     const end = Math.min((b + 1) * length, size)
     const byte = scales![b]
-    const scale = tensor ? f32(tensorScale! * values[byte]) : byte === 255 ? Number.NaN : 2 ** (byte - 127)
+    const scale = tensor ? f32(tensorScale! * values[byte]) : byte === 255 ? Number.NaN : POWERS[256 + byte - 127]
     if (table) for (let i = b * length; i < end; i++) out[i] = table[codes![i]] * scale
     else for (let i = b * length; i < end; i++) out[i] = (codes![i] / 64) * scale
   }
