@@ -6,11 +6,11 @@ import { RequestError } from '../formats/index.ts'
 import { vocabularyMetadata } from '../text/gguf-vocabulary-write.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type { ModelConfig, ParameterSpec, RopeScaling } from './config.ts'
-import { tensorPlaces } from './families/family.ts'
+import { type TensorPlace, tensorPlaces } from './families/family.ts'
 import { architectureOf, ggufRules } from './families/gguf.ts'
 import { configOfGguf, metadataOfConfig } from './families/gguf-metadata.ts'
 import { parseConfig } from './families/index.ts'
-import type { Model } from './model.ts'
+import { type Model, sizeOf } from './model.ts'
 import { storedNumbers, toFloat32 } from './parameters.ts'
 import { ropeFrequencies } from './rope.ts'
 
@@ -44,15 +44,11 @@ export async function saveGguf(
   const tensors: GgufTensor[] = []
   for (const place of tensorPlaces(config, ggufRules(architecture, config))) {
     const vector = place.shape.length === 1
-    const [spec] = place.parts
     const bf16 =
       !vector &&
       (dtype === 'bf16' ||
         (dtype === 'auto' && place.parts.every(part => parameters.get(part.name) instanceof Uint16Array)))
-    const encoded =
-      encodeTensor && !vector && place.parts.length === 1
-        ? encodeTensor(spec, toFloat32(storedNumbers(parameters, place)), place.shape)
-        : null
+    const encoded = encodeTensor && !vector ? encodeParts(place, parameters, encodeTensor) : null
     tensors.push({
       name: place.file,
       dtype: encoded?.dtype ?? (bf16 ? 'BF16' : 'F32'),
@@ -84,6 +80,25 @@ export async function saveGguf(
     rmSync(temporary, { force: true })
     throw error
   }
+}
+
+/** Bytes of a matrix whose parts (q, k and v of a fused one) are all encoded in one type, else null. */
+function encodeParts(
+  place: TensorPlace,
+  parameters: Model['parameters'],
+  encode: NonNullable<SaveGgufOptions['encodeTensor']>,
+): { dtype: string; bytes: Uint8Array } | null {
+  const all = toFloat32(storedNumbers(parameters, place))
+  const parts: { dtype: string; bytes: Uint8Array }[] = []
+  let start = 0
+  for (const part of place.parts) {
+    const encoded = encode(part, all.subarray(start, start + sizeOf(part.shape)), part.shape)
+    if (!encoded || (parts.length > 0 && encoded.dtype !== parts[0].dtype)) return null
+    parts.push(encoded)
+    start += sizeOf(part.shape)
+  }
+  if (parts.length === 1) return parts[0]
+  return { dtype: parts[0].dtype, bytes: Buffer.concat(parts.map(({ bytes }) => bytes)) }
 }
 
 /** Divisors of the rotary frequencies, which GGUF keeps as tensors (llama3, longrope). */
