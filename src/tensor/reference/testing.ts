@@ -18,6 +18,7 @@ export function numbers(
   return out
 }
 
+/** A rounding of nothing, with what differs. */
 export function rounding(options: Partial<Rounding> = {}): Rounding {
   return {
     weights: null,
@@ -39,16 +40,19 @@ export function product(a: Floats, b: Floats, rows: number, columns: number, inn
   return out
 }
 
+/** a (rows, columns) as (columns, rows). */
 export function transpose(a: Floats, rows: number, columns: number): Float64Array {
   return Float64Array.from({ length: rows * columns }, (_, i) => a[(i % rows) * columns + Math.floor(i / rows)])
 }
 
+/** Expects |a - b| within `tolerance` of the largest |b| everywhere. */
 export function expectClose(a: Floats, b: Floats, tolerance: number): void {
   expect(a.length).toBe(b.length)
-  const size = b.reduce === undefined ? 1 : Math.max(1e-30, ...Array.from(b, Math.abs))
+  const size = Math.max(1e-30, ...Array.from(b, Math.abs))
   for (let i = 0; i < a.length; i++) expect(Math.abs(a[i] - b[i]), `at ${i}`).toBeLessThanOrEqual(tolerance * size)
 }
 
+/** A format of every kind. */
 export const FORMATS = [
   'int2@channel/exact', 'int4@channel/exact', 'int8@tensor/exact', 'int4@token', 'int8@channel/bf16', 'int12@channel/exact',
   'ternary@tensor/fp32', 'int4@64', 'nf4@32', 'fp4e2m1@32/exact', 'uint4@channel/exact', 'int4full@tensor', 'int3@channel+clip',
