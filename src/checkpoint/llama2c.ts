@@ -63,17 +63,19 @@ export function openLlama2c(path: string): TensorFile & { sizes: Llama2cSizes } 
   const file = openBytes(path)
   try {
     const { sizes, start, version } = readHeader(file)
+    const kinds = layout(sizes, version)
+    const bytesOf = (shape: readonly number[]) => 4 * shape.reduce((a, b) => a * b, 1)
+    const end = kinds.reduce((sum, [, shape, layered]) => sum + bytesOf(shape) * (layered ? sizes.layers : 1), start)
+    if (end !== file.size) throw new Error(`'${path}' has ${file.size} bytes, expected ${end} for its llama2.c header`)
     const table = new Map<string, TensorInfo & { offset: number }>()
     let offset = start
-    for (const [name, shape, layered] of layout(sizes, version))
+    for (const [name, shape, layered] of kinds)
       for (let layer = 0; layer < (layered ? sizes.layers : 1); layer++) {
-        const bytes = 4 * shape.reduce((a, b) => a * b, 1)
+        const bytes = bytesOf(shape)
         if (!name.startsWith('freqs'))
           table.set(layered ? `layers.${layer}.${name}` : name, { dtype: 'F32', shape, bytes, offset })
         offset += bytes
       }
-    if (offset !== file.size)
-      throw new Error(`'${path}' has ${file.size} bytes, expected ${offset} for its llama2.c header`)
     return { ...tensorsAt(file, table, {}), sizes }
   } catch (error) {
     file.close()
