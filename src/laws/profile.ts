@@ -34,35 +34,42 @@ export function profile(
   const natural = (theta: number) => (transform === 'log' ? Math.exp(theta) : theta)
   const held = (theta: number): Problem =>
     createProblem(bound, objective, { ...constraints, fix: { ...constraints.fix, [name]: natural(theta) } })
-  const limit = bestValue + tolerance
   const side = (direction: 1 | -1): Float64Array => {
     const end = direction > 0 ? most : least
     let inside = best
     let at = best[index]
-    let step = Math.max(Math.abs(at) * 0.02, 0.005)
+    let rise = 0 // of the objective at `at`, in tolerances, as a square root: nearly linear in the parameter
     let outsideAt = Number.NaN
+    let outsideRise = 0
+    let step = Math.max(Math.abs(at) * 0.02, 0.005)
     let rescues = 0
     for (let tries = 0; tries < 80; tries++) {
       if ((end - at) * direction <= 1e-12 * Math.max(1, Math.abs(end))) return inside
       const known = Number.isFinite(outsideAt)
-      let next = known ? (at + outsideAt) / 2 : at + direction * step
+      const share = Math.min(Math.max((1 - rise) / (outsideRise - rise), 0.1), 0.9)
+      let next = known ? at + (outsideAt - at) * share : at + direction * step
       if ((next - end) * direction > 0) next = end
       const problem = held(next)
-      const settled = known && Math.abs(next - at) < 1e-4 * Math.max(Math.abs(at - best[index]), 1e-6)
+      const settled = known && Math.abs(outsideAt - at) < 2e-3 * Math.max(Math.abs(at - best[index]), 1e-6)
       if (settled && rescues >= 3) return inside
       const start = inside.slice()
       start[index] = next
       // a descent from the last point may end on another ridge: before the range is closed, look once more from afar
       const found = settled
-        ? search(problem, { starts: 16, seed: ++rescues }).best
+        ? search(problem, { starts: 8, seed: ++rescues }).best
         : minimise(problem, phiAt(problem, start), { maxEvaluations: 200 })
-      if (found.value <= limit) {
+      const root = Math.sqrt(Math.max(0, found.value - bestValue) / tolerance)
+      if (root <= 1) {
         inside = thetaAt(problem, found.phi)
         at = next
+        rise = root
         if (settled) outsideAt = Number.NaN
         step = settled ? Math.abs(at - best[index]) * 0.1 : step * 2
       } else if (settled) return inside
-      else outsideAt = next
+      else {
+        outsideAt = next
+        outsideRise = Number.isFinite(root) ? root : 1e3
+      }
     }
     return inside
   }
