@@ -81,10 +81,17 @@ function measure(shape: Workload, bits: readonly number[], threads: number, step
   const { batch, context, vocab } = shape
   const config = modelConfig({ family: 'llama', ...shape }, vocab)
   const model = initialModel(config, 0, { kernels: plain })
-  const [weights, activations, kv] = bits.map((k, i) => (k >= 16 ? null : `int${k}@${i === 0 ? 'channel' : 'tensor'}/exact`))
+  const [weights, activations, kv] = bits.map((k, i) =>
+    k >= 16 ? null : `int${k}@${i === 0 ? 'channel' : 'tensor'}/exact`,
+  )
   const precision = { weights, activations, kv, gradients: null }
   const step = createTrainingStep(model, kernels, { precision, batch, length: context, compute: 'bf16' })
-  const optimizer = createOptimizer(step.parameters, kernels, { betas: [0.9, 0.95], eps: 1e-8, weightDecay: 0.1, clip: 1 })
+  const optimizer = createOptimizer(step.parameters, kernels, {
+    betas: [0.9, 0.95],
+    eps: 1e-8,
+    weightDecay: 0.1,
+    clip: 1,
+  })
   let state = 1
   const random = () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0
@@ -108,7 +115,9 @@ function measure(shape: Workload, bits: readonly number[], threads: number, step
   }
   const total = parameterSpecs(config).reduce((sum, { shape }) => sum + sizeOf(shape), 0)
   const known = [...shares.values()].reduce((a, b) => a + b, 0)
-  const percent = Object.fromEntries([...shares, ['rest', best - known] as const].map(([kind, ms]) => [kind, (100 * ms) / best]))
+  const percent = Object.fromEntries(
+    [...shares, ['rest', best - known] as const].map(([kind, ms]) => [kind, (100 * ms) / best]),
+  )
   return {
     tokensPerSecond: Math.round((1000 * batch * context) / best),
     loss,
@@ -120,24 +129,43 @@ function measure(shape: Workload, bits: readonly number[], threads: number, step
 }
 
 /** Runs `count` processes of this file at once; their sum of tokens and the first one's details. */
-async function processes(count: number, name: string, bits: readonly number[], threads: number, steps: number): Promise<Measured> {
+async function processes(
+  count: number,
+  name: string,
+  bits: readonly number[],
+  threads: number,
+  steps: number,
+): Promise<Measured> {
   const one = () =>
     new Promise<Measured>((done, fail) => {
       const self = fileURLToPath(import.meta.url)
-      const child = spawn(process.execPath, ['--import', 'tsx', self, name, bits.join(','), String(threads), String(steps)], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      })
+      const child = spawn(
+        process.execPath,
+        ['--import', 'tsx', self, name, bits.join(','), String(threads), String(steps)],
+        {
+          stdio: ['ignore', 'pipe', 'inherit'],
+        },
+      )
       let text = ''
       child.stdout.on('data', part => (text += part))
       child.on('error', fail)
-      child.on('close', code => (code === 0 ? done(JSON.parse(text)) : fail(new Error(`a training process ended with ${code}`))))
+      child.on('close', code =>
+        code === 0 ? done(JSON.parse(text)) : fail(new Error(`a training process ended with ${code}`)),
+      )
     })
   const all = await Promise.all(Array.from({ length: count }, one))
   return { ...all[0], tokensPerSecond: all.reduce((sum, { tokensPerSecond }) => sum + tokensPerSecond, 0) }
 }
 
 /** Tokens a second of train_torch.py, `count` processes at once. */
-async function peer(python: string, mode: string, count: number, name: string, bits: readonly number[], threads: number): Promise<number> {
+async function peer(
+  python: string,
+  mode: string,
+  count: number,
+  name: string,
+  bits: readonly number[],
+  threads: number,
+): Promise<number> {
   const script = join(shared, 'peers', 'train_torch.py')
   const args = [script, '--mode', mode, '--shape', name, '--bits', ...bits.map(String), '--threads', String(threads)]
   const runs = await Promise.all(Array.from({ length: count }, () => promisify(execFile)(python, args)))
@@ -156,7 +184,12 @@ export async function run(options: BenchOptions): Promise<BenchResult> {
   const rows: Record<string, string | number>[] = []
   for (const shape of shapes)
     for (const bits of precisions)
-      for (const [count, each] of runs > 1 ? [[1, threads], [runs, 1]] : [[1, threads]]) {
+      for (const [count, each] of runs > 1
+        ? [
+            [1, threads],
+            [runs, 1],
+          ]
+        : [[1, threads]]) {
         const own = await processes(count, shape, bits, each, steps)
         const row: Record<string, string | number> = {
           shape,
@@ -168,16 +201,28 @@ export async function run(options: BenchOptions): Promise<BenchResult> {
           row['peer'] = await peer(python, options.mode ?? 'bf16-compile', count, shape, bits, each)
           row['ratio'] = (own.tokensPerSecond / Number(row['peer'])).toFixed(2)
         }
-        for (const kind of ['products', 'head', 'attention', 'normalisation', 'elementwise', 'quantization', 'optimizer', 'rest'])
+        for (const kind of [
+          'products',
+          'head',
+          'attention',
+          'normalisation',
+          'elementwise',
+          'quantization',
+          'optimizer',
+          'rest',
+        ])
           row[kind] = `${(own.shares[kind] ?? 0).toFixed(0)}%`
         row['peakMB'] = own.peakMegabytes
         row['boundMB'] = own.accountedMegabytes
         rows.push(row)
       }
   return {
-    title: 'Training: tokens a second, time by kind of kernel, peak memory beside weights x 16 bytes + activations + 200 MB',
+    title:
+      'Training: tokens a second, time by kind of kernel, peak memory beside weights x 16 bytes + activations + 200 MB',
     rows,
-    notes: ['bits: weights/activations/keys and values; the peer is shared/peers/train_torch.py with the same bits and threads'],
+    notes: [
+      'bits: weights/activations/keys and values; the peer is shared/peers/train_torch.py with the same bits and threads',
+    ],
   }
 }
 

@@ -15,7 +15,7 @@ inline F polynomial(F x, const float (&p)[N]) {
 }
 
 /** e^x within 2 units in the last place; 0 below -104, infinity above 89, NaN stays. Coefficients as in Cephes. */
-inline F exp(F x) {
+[[gnu::always_inline]] inline F exp(F x) {
   x = select(less(x, set(-104.0f)), set(-104.0f), x);
   x = select(less(set(89.0f), x), set(89.0f), x);
   F n = round(x * set(1.44269504f));

@@ -76,10 +76,9 @@ struct Words<BF16> {
   static I pair(F low, F high) { return (I)_mm512_cvtne2ps_pbh(high, low); }
   static I along(const float* p) { return pair(load(p), load(p + W)); }
   static I down(const float* const* rows, size_t at) {
-    // Halves of each 32-bit lane: the low from the first row, the high from the second.
-    I low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(load(rows[0] + at)));
-    I high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(load(rows[1] + at)));
-    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+    // Both rows narrowed into one register, then their numbers in turn.
+    const I turns = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutexvar_epi16(turns, pair(load(rows[0] + at), load(rows[1] + at)));
   }
 };
 template <>

@@ -65,8 +65,12 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
 
   /** Requests whose clipped numbers only the reference finds. */
   function isRare({ straightThrough, weights, activations, absmaxRatio }: Rounding): boolean {
-    const rare = (format: Format | null, ratio: number) => ratio < 1 && format !== null && codeFields(format, ratio) === null
-    return straightThrough === 'clipped' && (rare(weights, absmaxRatio.weights) || rare(activations, absmaxRatio.activations))
+    const rare = (format: Format | null, ratio: number) =>
+      ratio < 1 && format !== null && codeFields(format, ratio) === null
+    return (
+      straightThrough === 'clipped' &&
+      (rare(weights, absmaxRatio.weights) || rare(activations, absmaxRatio.activations))
+    )
   }
 
   function linear(x: Floats, rows: number, inputs: number, parts: readonly LinearPart[], r: Rounding): void {
@@ -80,7 +84,15 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
     addon.linear(engine, a.x, rows, inputs, given, fields, a.fields, null, false, r.compute === 'bf16')
   }
 
-  function linearBackward(x: Floats, rows: number, inputs: number, parts: readonly LinearBackwardPart[], dx: Floats | null, accumulate: boolean, r: Rounding): void {
+  function linearBackward(
+    x: Floats,
+    rows: number,
+    inputs: number,
+    parts: readonly LinearBackwardPart[],
+    dx: Floats | null,
+    accumulate: boolean,
+    r: Rounding,
+  ): void {
     if (isRare(r)) {
       reference.linearBackward(x, rows, inputs, parts, dx, accumulate, r)
       return
@@ -102,11 +114,35 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
       if (w.x === part.weight && d.x === part.dy) return part
       return { ...part, weight: w.x, dy: d.x as Floats, dBias: apart ? undefined : part.dBias }
     })
-    addon.linearBackward(engine, a.x, rows, inputs, given, dx, accumulate, weightFields, a.fields, gradientFields, r.straightThrough === 'clipped', bf16)
+    addon.linearBackward(
+      engine,
+      a.x,
+      rows,
+      inputs,
+      given,
+      dx,
+      accumulate,
+      weightFields,
+      a.fields,
+      gradientFields,
+      r.straightThrough === 'clipped',
+      bf16,
+    )
   }
 
   const shapeOf = (s: AttentionShape) =>
-    [s.batch, s.length, s.heads, s.kvHeads, s.headSize, s.scale, s.window ?? 0, s.slopes ?? null, s.softcap ?? 0, s.compute === 'bf16'] as const
+    [
+      s.batch,
+      s.length,
+      s.heads,
+      s.kvHeads,
+      s.headSize,
+      s.scale,
+      s.window ?? 0,
+      s.slopes ?? null,
+      s.softcap ?? 0,
+      s.compute === 'bf16',
+    ] as const
 
   return {
     name: 'native',
@@ -129,18 +165,95 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
     activationBackward: (gate, up, dOut, dGate, dUp, kind) =>
       addon.activationBackward(engine, kind, gate.length, gate, up, dOut, dGate, dUp),
     embed: (table, ids, width, out, scale, positions) =>
-      addon.embed(engine, table, ids, ids.length, width, out, scale, positions?.table ?? null, positions?.length, positions?.offset),
+      addon.embed(
+        engine,
+        table,
+        ids,
+        ids.length,
+        width,
+        out,
+        scale,
+        positions?.table ?? null,
+        positions?.length,
+        positions?.offset,
+      ),
     embedBackward: (dOut, ids, width, dTable, scale, positions) =>
-      addon.embedBackward(engine, dOut, ids, ids.length, width, dTable, scale, positions?.dTable ?? null, positions?.length, positions?.offset),
+      addon.embedBackward(
+        engine,
+        dOut,
+        ids,
+        ids.length,
+        width,
+        dTable,
+        scale,
+        positions?.dTable ?? null,
+        positions?.length,
+        positions?.offset,
+      ),
     crossEntropy: (x, weight, bias, targets, losses, { rows, width, vocab, softcap, compute }) =>
-      addon.crossEntropy(engine, x, weight, rows, width, vocab, bias, targets, losses, softcap ?? 0, compute === 'bf16', false, 0),
-    crossEntropyBackward: (x, weight, bias, targets, losses, dx, dWeight, dBias, { rows, width, vocab, softcap, compute, scale }) =>
-      addon.crossEntropy(engine, x, weight, rows, width, vocab, bias, targets, losses, softcap ?? 0, compute === 'bf16', true, scale, dx, dWeight, dBias),
+      addon.crossEntropy(
+        engine,
+        x,
+        weight,
+        rows,
+        width,
+        vocab,
+        bias,
+        targets,
+        losses,
+        softcap ?? 0,
+        compute === 'bf16',
+        false,
+        0,
+      ),
+    crossEntropyBackward: (
+      x,
+      weight,
+      bias,
+      targets,
+      losses,
+      dx,
+      dWeight,
+      dBias,
+      { rows, width, vocab, softcap, compute, scale },
+    ) =>
+      addon.crossEntropy(
+        engine,
+        x,
+        weight,
+        rows,
+        width,
+        vocab,
+        bias,
+        targets,
+        losses,
+        softcap ?? 0,
+        compute === 'bf16',
+        true,
+        scale,
+        dx,
+        dWeight,
+        dBias,
+      ),
     logSoftmax: (logits, rows, width) => addon.logSoftmax(engine, logits, rows, width),
     fakeQuantize: (x, rows, width, format, out) => roundTo(x as Float32Array, rows, width, format, out as Float32Array),
     add: (y, x) => addon.add(engine, y.length, y, x),
     sumSquares: x => addon.sumSquares(engine, x.length, x),
     adamw: (weight, gradient, m, v, { rate, beta1, beta2, eps, weightDecay, step, gradientScale }) =>
-      addon.adamw(engine, weight.length, weight, gradient, m, v, rate, beta1, beta2, eps, weightDecay, step, gradientScale),
+      addon.adamw(
+        engine,
+        weight.length,
+        weight,
+        gradient,
+        m,
+        v,
+        rate,
+        beta1,
+        beta2,
+        eps,
+        weightDecay,
+        step,
+        gradientScale,
+      ),
   }
 }
