@@ -1,4 +1,5 @@
 // The library: what a program may import from bitlaw. Each line is one folder's part.
+export * from './formats/index.ts'
 
 export * from './laws/index.ts'
 export { countParameters, type ModelConfig, type Precision, parameterSpecs } from './model/config.ts'

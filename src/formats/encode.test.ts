@@ -30,7 +30,7 @@ test('block formats: the stored scale is the rounded absmax, each code the neare
     'int2',
     'int5',
     'int8',
-    'int12',
+    'int9',
     'nf3',
     'nf4',
     'fp4e2m1',

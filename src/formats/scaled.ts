@@ -185,6 +185,7 @@ function findScales(values: Floats, layout: Layout, format: ScaledFormat, book: 
   const { count, length, size } = layout
   const scales = floatsLike(values, count)
   const largest = book ? 1 : largestStep(format.element)
+  const scratch = new Uint16Array(format.clip && book ? length : 0)
   let absmax = 0
   for (let block = 0; block < count; block++) {
     const start = block * length
@@ -197,14 +198,14 @@ function findScales(values: Floats, layout: Layout, format: ScaledFormat, book: 
       const kind = format.scale === 'e4m3' || format.scale === 'dyn8x256' ? 'exact' : format.scale
       scales[block] *= searchRatio(factor => {
         const scale = roundScale(scales[block] * factor, kind)
-        return blockError(values, start, end, scale, book, largest)
+        return blockError(values, start, end, scale, book, largest, scratch)
       })
     }
   }
   return { scales, absmax }
 }
 
-/** Squared error of one block at a scale, rounded to nearest. */
+/** Squared error of one block at a scale, rounded to nearest; `codes` is room for a block's. */
 function blockError(
   values: Floats,
   start: number,
@@ -212,14 +213,14 @@ function blockError(
   scale: number,
   book: Codebook | null,
   largest: number,
+  codes: Uint16Array,
 ): number {
   if (!(scale > 0)) return Infinity
   let error = 0
   if (book) {
-    const codes = new Uint16Array(end - start)
     const part = values.subarray(start, end)
-    encodeBook(part, 0, end - start, scale, book, codes)
-    for (let i = 0; i < codes.length; i++) error += (part[i] - book.levels[codes[i]] * scale) ** 2
+    encodeBook(part, 0, part.length, scale, book, codes)
+    for (let i = 0; i < part.length; i++) error += (part[i] - book.levels[codes[i]] * scale) ** 2
   } else {
     for (let i = start; i < end; i++) {
       const q = Math.min(Math.max(values[i] / scale, -largest), largest)
