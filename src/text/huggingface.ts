@@ -103,16 +103,23 @@ export function fromJson(json: string, folder: string, name: string, ends?: Ends
   return wrapLibrary(tokenizer, json, folder, ends)
 }
 
-/** Opens GPT-2's pair of files, a byte-level BPE without a prefix space whose special token is <|endoftext|>. */
+/** Opens GPT-2's pair of files, a byte-level BPE without a prefix space; special tokens are <|endoftext|> and those that the files beside it name (OPT: </s> in front of a text). */
 export async function openGpt2(vocabPath: string, mergesPath: string): Promise<Tokenizer> {
   if (!existsSync(mergesPath)) throw new RequestError(`vocab.json needs '${mergesPath}' beside it`)
+  const folder = dirname(vocabPath)
   const vocab = readJson(vocabPath) as Record<string, number>
   const merges = readFileSync(mergesPath, 'utf8')
     .split(/\r?\n/)
     .filter(line => line !== '' && !line.startsWith('#version'))
-  const end = '<|endoftext|>'
-  const specials = Object.hasOwn(vocab, end) ? [{ id: vocab[end], text: end }] : []
-  return fromJson(byteLevelJson({ vocab, merges, specials, patterns: [GPT2_PATTERN] }), dirname(vocabPath), vocabPath)
+  const named = { ...readJson(join(folder, COMPANIONS[1])), ...readJson(join(folder, COMPANIONS[0])) }
+  const roles = ['bos_token', 'eos_token', 'unk_token', 'pad_token', 'cls_token', 'sep_token', 'mask_token']
+  const texts = new Set(['<|endoftext|>', ...roles.map(role => tokenText(named[role]))])
+  const specials = [...texts].flatMap(text =>
+    text !== undefined && Object.hasOwn(vocab, text) ? [{ id: vocab[text], text }] : [],
+  )
+  const bos = specials.find(({ text }) => text === tokenText(named['bos_token']))
+  const first = named['add_bos_token'] === true && bos ? [bos] : []
+  return fromJson(byteLevelJson({ vocab, merges, specials, patterns: [GPT2_PATTERN], first }), folder, vocabPath)
 }
 
 /** How GPT-2 cuts a text into words before it merges bytes. */

@@ -62,7 +62,7 @@ export const gemma2: Family = {
       logitSoftcap: readCap(read, 'final_logit_softcapping', 30),
     }
   },
-  harmless: ['hidden_act'],
+  harmless: ['hidden_act', 'sliding_window_size'],
   prefix: 'model.',
   tensors: () => GEMMA_TENSORS,
   ignored: ROTARY_BUFFERS,

@@ -42,7 +42,7 @@ export const gemma3: Family = {
       logitSoftcap: read.optionalNumber('final_logit_softcapping'),
     }
   },
-  harmless: ['hidden_act'],
+  harmless: ['hidden_act', 'sliding_window_size'],
   prefix: 'model.',
   tensors: () => GEMMA_TENSORS,
   ignored: ROTARY_BUFFERS,

@@ -95,6 +95,7 @@ export const llama: Family = {
   name: 'llama',
   architecture: 'LlamaForCausalLM',
   config: read => readLlamaLike(read, 'llama'),
+  harmless: ['max_sequence_length'],
   prefix: 'model.',
   tensors: () => LLAMA_TENSORS,
   ignored: ROTARY_BUFFERS,

@@ -55,6 +55,8 @@ export const HARMLESS: readonly string[] = [
     'label2id',
     'num_labels',
     'finetuning_task',
+    '_num_labels',
+    'output_past',
     'chunk_size_feed_forward',
   ],
   ...[
