@@ -1,12 +1,14 @@
 // `bitlaw evaluate`: loss, divergence from a reference, zero-shot tasks, for one model or several side by side.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Command } from 'commander'
-import { type Comparison, compare } from '../evaluate/divergence.ts'
-import { type GateMetrics, type GateVerdict, judgeGate, parseGate } from '../evaluate/gate.ts'
-import { compareTask, evaluateTask, type TaskResult } from '../evaluate/harness.ts'
-import { evaluateText, type ScoreOptions, type TextScore, tokenizeText } from '../evaluate/loss.ts'
-import { isTie, pairedEstimate } from '../evaluate/statistics.ts'
+import { compare, modelSource, type ReferenceSource } from '../evaluate/divergence.ts'
+import { judgeGate, parseGate } from '../evaluate/gate.ts'
+import { evaluateTaskBy, type RequestScorer } from '../evaluate/harness.ts'
+import { evaluateText, type ScoreOptions, textWindows, tokenizeText } from '../evaluate/loss.ts'
+import { referenceFile } from '../evaluate/reference-file.ts'
+import { scoreRequests } from '../evaluate/requests.ts'
+import { openServer, scoreRequestsByServer, scoreTextByServer } from '../evaluate/server.ts'
+import { readTaskSet } from '../evaluate/sets.ts'
 import { findTask, type Row, TASK_NAMES, type Task } from '../evaluate/tasks.ts'
 import { WINDOW_CONVENTIONS, type WindowConvention } from '../evaluate/windows.ts'
 import { didYouMean, RequestError } from '../formats/error.ts'
@@ -16,7 +18,9 @@ import { type LoadedModel, loadModel } from '../model/load.ts'
 import { parseQuantity } from '../table/quantity.ts'
 import { createKernels } from '../tensor/index.ts'
 import type { Kernels } from '../tensor/kernels.ts'
-import { printJson, printText, table } from './output.ts'
+import { openTokenizer, type Tokenizer } from '../text/tokenizer.ts'
+import { describe, document, explain, type ModelReport, metricsOf, sampleLines } from './evaluate-output.ts'
+import { printJson, printText } from './output.ts'
 import { startProgress } from './progress.ts'
 
 interface EvaluateOptions {
@@ -24,6 +28,9 @@ interface EvaluateOptions {
   tasks?: string
   data?: string
   reference?: string
+  referenceLogits?: string
+  evaluator?: string
+  evaluatorModel?: string
   context?: string
   stride?: string
   limit?: string
@@ -49,6 +56,12 @@ export function register(command: Command): void {
     .option('--tasks <names>', `zero-shot tasks, comma-separated: ${TASK_NAMES.join(', ')}, blimp_<paradigm>`)
     .option('--data <folder>', 'folder with <task>.jsonl files')
     .option('--reference <model>', 'compare with this model: KL divergence, change of loss, top-1 agreement')
+    .option(
+      '--reference-logits <file>',
+      "the reference's log-probabilities: written where absent, else read instead of it",
+    )
+    .option('--evaluator <url>', 'score with an OpenAI-compatible server; the model then gives the tokenizer only')
+    .option('--evaluator-model <name>', "the server's name of the model (the first that it lists)")
     .option('--context <tokens>', "window in tokens (the model's own maximum)")
     .option('--stride <tokens>', 'targets scored a window (the context)')
     .option('--windows <convention>', WINDOW_CONVENTIONS.join(', '), 'rolling')
@@ -80,27 +93,6 @@ function oneOf<T extends string>(value: string, names: readonly T[], what: strin
   return value as T
 }
 
-/** Rows of a task's set in a local folder. */
-function readSet(task: Task, folder: string | undefined): Row[] {
-  if (folder === undefined)
-    throw new RequestError(`task '${task.name}' needs its set, give --data FOLDER with ${task.files[0]}.jsonl`)
-  const path = task.files.map(name => join(folder, `${name}.jsonl`)).find(existsSync)
-  if (path === undefined)
-    throw new RequestError(
-      `no set of '${task.name}' in '${folder}', expected ${task.files.map(name => `${name}.jsonl`).join(' or ')}`,
-    )
-  return readFileSync(path, 'utf8')
-    .split('\n')
-    .flatMap((line, i) => {
-      if (line.trim() === '') return []
-      try {
-        return [JSON.parse(line) as Row]
-      } catch {
-        throw new RequestError(`line ${i + 1} of '${path}' is not JSON`)
-      }
-    })
-}
-
 /** The precision to score at: what the checkpoint was trained at (unless `none`), with the given activations and KV instead. */
 function precisionOf(model: LoadedModel, options: EvaluateOptions): Precision | null {
   const trained = options.precision === 'none' ? null : model.precision
@@ -112,66 +104,140 @@ function precisionOf(model: LoadedModel, options: EvaluateOptions): Precision | 
   return { ...base, activations: given.activations ?? base.activations, kv: given.kv ?? base.kv }
 }
 
-interface ModelReport {
-  model: string
-  score?: TextScore
-  comparison?: Comparison
-  tasks: TaskResult[]
+/** What is asked of every model. */
+interface Request {
+  options: EvaluateOptions
+  kernels: Kernels
+  tasks: readonly [Task, Row[]][]
+  reference: LoadedModel | undefined
+  windows: WindowConvention
+  context: number | undefined
+  stride: number | undefined
+  limit: number | undefined
+  fewshot: number
 }
 
-async function evaluateOne(
-  name: string,
-  options: EvaluateOptions,
-  kernels: Kernels,
-  tasks: readonly [Task, Row[]][],
-  reference: LoadedModel | undefined,
-): Promise<ModelReport> {
-  const dtype = oneOf(options.dtype, ['auto', 'float32', 'bf16'], 'dtype')
-  const model = await loadModel(name, { dtype, ignoreConfig: options.ignoreConfig })
-  if (!model.tokenizer) throw new RequestError(`model '${name}' has no tokenizer`)
-  const bf16 = dtype === 'bf16' || (dtype === 'auto' && model.storedDtype === 'bf16')
-  const shared = { compute: bf16 ? 'bf16' : 'float', precision: precisionOf(model, options) } as const
-  const context = positive(options.context, 'context')
-  const limit = positive(options.limit, 'limit')
-  const report: ModelReport = { model: name, tasks: [] }
-  if (options.text !== undefined) {
-    const windows: WindowConvention = oneOf(options.windows, WINDOW_CONVENTIONS, 'windows convention')
-    const text = await tokenizeText(model.tokenizer, readText(options.text), windows)
-    const progress = startProgress(name, text.ids.length, 'tokens', { quiet: options.json })
-    const scoring: ScoreOptions = {
-      ...shared,
-      context,
-      stride: positive(options.stride, 'stride'),
-      windows,
-      limit,
-      onProgress: done => progress.update(done),
-    }
-    if (reference) {
-      report.comparison = compare(model, reference, kernels, text, scoring)
-      report.score = report.comparison.score
-    } else report.score = evaluateText(model, kernels, text, scoring)
-    progress.stop()
-  }
-  for (const [task, rows] of tasks) {
-    const progress = startProgress(`${name} ${task.name}`, rows.length, 'requests', { quiet: options.json })
-    const fewshot = options.numFewshot === '0' ? 0 : positive(options.numFewshot, 'num-fewshot')
-    report.tasks.push(
-      await evaluateTask(model, kernels, model.tokenizer, task, rows, {
-        ...shared,
-        context,
-        limit,
-        fewshot,
-        onProgress: done => progress.update(done),
-      }),
+async function scoreTasks(
+  model: string,
+  tokenizer: Tokenizer,
+  request: Request,
+  scorer: (onProgress: (done: number) => void) => RequestScorer,
+): Promise<ModelReport['tasks']> {
+  const results: ModelReport['tasks'] = []
+  for (const [task, rows] of request.tasks) {
+    const progress = startProgress(`${model} ${task.name}`, rows.length, 'requests', { quiet: request.options.json })
+    results.push(
+      await evaluateTaskBy(
+        scorer(done => progress.update(done)),
+        tokenizer,
+        task,
+        rows,
+        request,
+      ),
     )
     progress.stop()
   }
+  return results
+}
+
+/** Compares with a reference that runs beside, or with its file; undefined where none was given. */
+function compareWith(
+  model: LoadedModel,
+  request: Request,
+  text: Awaited<ReturnType<typeof tokenizeText>>,
+  scoring: ScoreOptions,
+) {
+  const { reference, kernels, options } = request
+  if (reference && reference.config.vocab !== model.config.vocab)
+    throw new RequestError(
+      `the reference has ${reference.config.vocab} tokens in its vocabulary, expected the ${model.config.vocab} of '${model.name}'`,
+    )
+  const make =
+    reference &&
+    ((): ReferenceSource => modelSource(reference, kernels, { ...scoring, precision: reference.precision }))
+  if (options.referenceLogits === undefined) return make && compare(model, make(), kernels, text, scoring)
+  const file = referenceFile(options.referenceLogits, text, textWindows(model, text, scoring), model.config.vocab, make)
+  let whole = false
+  try {
+    const comparison = compare(model, file.source, kernels, text, scoring)
+    whole = true
+    return comparison
+  } finally {
+    file.close(whole)
+  }
+}
+
+async function evaluateHere(name: string, request: Request): Promise<ModelReport> {
+  const { options, kernels, context, stride, limit, windows } = request
+  const dtype = oneOf(options.dtype, ['auto', 'float32', 'bf16'], 'dtype')
+  const model = await loadModel(name, { dtype, ignoreConfig: options.ignoreConfig })
+  const { tokenizer } = model
+  if (!tokenizer) throw new RequestError(`model '${name}' has no tokenizer`)
+  const bf16 = dtype === 'bf16' || (dtype === 'auto' && /^bf(loat)?16$/i.test(model.storedDtype))
+  const shared = { compute: bf16 ? 'bf16' : 'float', precision: precisionOf(model, options), context } as const
+  const report: ModelReport = { model: name, tasks: [] }
+  if (options.text !== undefined) {
+    const text = await tokenizeText(tokenizer, readText(options.text), windows)
+    const progress = startProgress(name, text.ids.length, 'tokens', { quiet: options.json })
+    const scoring: ScoreOptions = { ...shared, stride, windows, limit, onProgress: done => progress.update(done) }
+    report.comparison = compareWith(model, request, text, scoring)
+    report.score = report.comparison?.score ?? evaluateText(model, kernels, text, scoring)
+    progress.stop()
+  }
+  report.tasks = await scoreTasks(
+    name,
+    tokenizer,
+    request,
+    onProgress => requests => scoreRequests(model, kernels, requests, { ...shared, onProgress }),
+  )
+  return report
+}
+
+async function evaluateByServer(name: string, request: Request): Promise<ModelReport> {
+  const { options, context, stride, limit, windows } = request
+  if (context === undefined) throw new RequestError('an evaluator does not tell its context, give --context')
+  if (options.reference !== undefined || options.referenceLogits !== undefined)
+    throw new RequestError('an evaluator gives no whole distributions, so it cannot be compared with a reference')
+  const server = await openServer(options.evaluator as string, options.evaluatorModel)
+  const tokenizer = existsSync(name) ? await openTokenizer(name) : (await loadModel(name)).tokenizer
+  if (!tokenizer) throw new RequestError(`model '${name}' has no tokenizer`)
+  const report: ModelReport = { model: server.model, tasks: [] }
+  if (options.text !== undefined) {
+    const text = await tokenizeText(tokenizer, readText(options.text), windows)
+    const progress = startProgress(server.model, text.ids.length, 'tokens', { quiet: options.json })
+    report.score = await scoreTextByServer(server, text, {
+      context,
+      stride,
+      windows,
+      limit,
+      onProgress: done => progress.update(done),
+    })
+    progress.stop()
+  }
+  report.tasks = await scoreTasks(
+    server.model,
+    tokenizer,
+    request,
+    onProgress => requests => scoreRequestsByServer(server, requests, { context, onProgress }),
+  )
   return report
 }
 
 function readText(path: string): string {
   if (!existsSync(path)) throw new RequestError(`no text at '${path}'`)
   return readFileSync(path, 'utf8')
+}
+
+/** A task with its set, checked before any model is opened. */
+function openTask(name: string, folder: string | undefined): [Task, Row[]] {
+  const task = findTask(name)
+  if (!task)
+    throw new RequestError(
+      `unknown task '${name}', expected one of ${TASK_NAMES.join(', ')} or blimp_<paradigm>${didYouMean(name, TASK_NAMES)}`,
+    )
+  if (folder === undefined)
+    throw new RequestError(`task '${name}' needs its set, give --data FOLDER with ${task.files[0]}.jsonl`)
+  return [task, readTaskSet(task, folder)]
 }
 
 async function evaluateCommand(names: readonly string[], options: EvaluateOptions): Promise<void> {
@@ -181,23 +247,25 @@ async function evaluateCommand(names: readonly string[], options: EvaluateOption
     throw new RequestError(`precision '${options.precision}' is not known here, expected none`)
   const gate = options.gate === undefined ? [] : parseGate(options.gate)
   oneOf(options.gateTies, ['pass', 'fail'], 'meaning of ties')
-  if (options.text !== undefined) readText(options.text)
-  const tasks = (options.tasks?.split(',') ?? []).map((name): [Task, Row[]] => {
-    const task = findTask(name.trim())
-    if (!task)
-      throw new RequestError(
-        `unknown task '${name}', expected one of ${TASK_NAMES.join(', ')} or blimp_<paradigm>${didYouMean(name, TASK_NAMES)}`,
-      )
-    return [task, readSet(task, options.data)]
-  })
-  const kernels = createKernels({ threads: positive(options.threads, 'threads') })
   const dtype = oneOf(options.dtype, ['auto', 'float32', 'bf16'], 'dtype')
-  const reference =
-    options.reference === undefined
-      ? undefined
-      : await loadModel(options.reference, { dtype, tokenizer: false, ignoreConfig: options.ignoreConfig })
+  if (options.text !== undefined) readText(options.text)
+  const request: Request = {
+    options,
+    kernels: createKernels({ threads: positive(options.threads, 'threads') }),
+    tasks: (options.tasks?.split(',') ?? []).map(name => openTask(name.trim(), options.data)),
+    windows: oneOf(options.windows, WINDOW_CONVENTIONS, 'windows convention'),
+    context: positive(options.context, 'context'),
+    stride: positive(options.stride, 'stride'),
+    limit: positive(options.limit, 'limit'),
+    fewshot: options.numFewshot === '0' ? 0 : (positive(options.numFewshot, 'num-fewshot') as number),
+    reference:
+      options.reference === undefined || options.evaluator !== undefined
+        ? undefined
+        : await loadModel(options.reference, { dtype, tokenizer: false, ignoreConfig: options.ignoreConfig }),
+  }
   const reports: ModelReport[] = []
-  for (const name of names) reports.push(await evaluateOne(name, options, kernels, tasks, reference))
+  for (const name of names)
+    reports.push(await (options.evaluator === undefined ? evaluateHere : evaluateByServer)(name, request))
   if (options.logSamples !== undefined) writeFileSync(options.logSamples, sampleLines(reports))
   const verdicts = reports.map(report => ({ report, verdicts: judgeGate(gate, metricsOf(report)) }))
   if (options.json) {
@@ -210,141 +278,4 @@ async function evaluateCommand(names: readonly string[], options: EvaluateOption
       .map(one => `${report.model}: ${explain(one)}`),
   )
   if (failed.length > 0) throw new Error(`gate not passed: ${failed.join('; ')}`)
-}
-
-function explain({ clause, value, interval, outcome }: GateVerdict): string {
-  const unit = clause.percent ? '%' : ''
-  const show = (x: number) => `${Number(x.toPrecision(4))}${unit}`
-  return `'${clause.text}' ${outcome === 'tie' ? 'is a tie' : 'fails'}: ${clause.metric} ${clause.relative ? 'changed by ' : 'is '}${show(value)}, 95% interval ${show(interval[0])} to ${show(interval[1])}`
-}
-
-/** What a gate may ask of a report. */
-function metricsOf({ score, comparison, tasks }: ModelReport): GateMetrics {
-  const metrics: Record<string, GateMetrics[string]> = {}
-  const exact = (mean: number) => ({ mean, standardError: Number.NaN, count: 1 })
-  if (score) {
-    const loss = { mean: score.loss, standardError: score.lossStandardError, count: score.tokens }
-    metrics['loss'] = { value: loss, change: comparison?.lossChange, reference: comparison?.reference.loss }
-    metrics['perplexity'] = { value: exact(score.perplexity) }
-    if (score.bitsPerByte !== null) metrics['bitsPerByte'] = { value: exact(score.bitsPerByte) }
-  }
-  if (comparison) {
-    const { kl, topAgreement, score: own } = comparison
-    metrics['kl'] = { value: { mean: kl.mean, standardError: kl.standardError, count: own.tokens } }
-    metrics['topAgreement'] = {
-      value: {
-        mean: topAgreement,
-        standardError: Math.sqrt((topAgreement * (1 - topAgreement)) / own.tokens),
-        count: own.tokens,
-      },
-    }
-  }
-  for (const { task, score: one } of tasks) {
-    metrics[`${task}.acc`] = { value: { mean: one.acc, standardError: one.accStandardError, count: one.examples } }
-    if (one.accNorm !== null)
-      metrics[`${task}.accNorm`] = {
-        value: { mean: one.accNorm, standardError: one.accNormStandardError ?? Number.NaN, count: one.examples },
-      }
-  }
-  return metrics
-}
-
-function document({ model, score, comparison, tasks }: ModelReport) {
-  return {
-    model,
-    ...(score && {
-      tokens: score.tokens,
-      loss: score.loss,
-      lossStandardError: score.lossStandardError,
-      lossStandardErrorByWindow: Number.isFinite(score.lossStandardErrorByWindow)
-        ? score.lossStandardErrorByWindow
-        : null,
-      perplexity: score.perplexity,
-      bitsPerByte: score.bitsPerByte,
-    }),
-    ...(comparison && {
-      kl: comparison.kl,
-      lossChange: {
-        mean: comparison.lossChange.mean,
-        standardError: comparison.lossChange.standardError,
-        interval: comparison.lossChange.interval,
-      },
-      topAgreement: comparison.topAgreement,
-    }),
-    tasks: Object.fromEntries(tasks.map(({ task, score: one }) => [task, one])),
-  }
-}
-
-function sampleLines(reports: readonly ModelReport[]): string {
-  return reports
-    .flatMap(({ model, tasks }) =>
-      tasks.flatMap(({ task, details }) =>
-        details.map(
-          ({ index, gold, predicted, predictedNorm, scores, requests }) =>
-          JSON.stringify({
-            model, task, index, gold, predicted, predictedNorm,
-            logLikelihood: scores.map(one => one.logLikelihood),
-            isGreedy: scores.map(one => one.isGreedy),
-            contextIds: requests.map(request => [...request.context]),
-            continuationIds: requests.map(request => [...request.continuation]),
-          }), // biome-ignore format: names first
-        ),
-      ),
-    )
-    .map(line => `${line}\n`)
-    .join('')
-}
-
-const fixed = (value: number, digits = 4) => (Number.isFinite(value) ? value.toFixed(digits) : '-')
-
-function describe(reports: readonly ModelReport[]): string {
-  const parts: string[] = []
-  const [first] = reports
-  if (first.score) {
-    const rows = reports.map(({ model, score, comparison }) => {
-      const s = score as TextScore
-      const change =
-        comparison?.lossChange ??
-        (model === first.model ? undefined : pairedEstimateOrNone(s, first.score as TextScore))
-      return [
-        model,
-        s.tokens,
-        `${fixed(s.loss)} ± ${fixed(s.lossStandardError)}`,
-        fixed(s.perplexity, 3),
-        s.bitsPerByte === null ? '-' : fixed(s.bitsPerByte),
-        change ? `${fixed(change.mean)} ± ${fixed(change.standardError)}${isTie(change) ? ' (tie)' : ''}` : '-',
-        comparison ? `${fixed(comparison.kl.mean, 5)} ± ${fixed(comparison.kl.standardError, 5)}` : '-',
-        comparison ? fixed(comparison.topAgreement) : '-',
-      ]
-    })
-    parts.push(
-      table(['model', 'tokens', 'loss (nats)', 'perplexity', 'bits/byte', 'loss change', 'KL', 'same top-1'], rows),
-    )
-  }
-  if (first.tasks.length > 0) {
-    const rows = reports.flatMap(({ model, tasks }) =>
-      tasks.map((result, i) => {
-        const { score } = result
-        const against = model === first.model ? undefined : compareTask(first.tasks[i], result)
-        return [
-          model,
-          result.task,
-          `${fixed(score.acc)} ± ${fixed(score.accStandardError)}`,
-          score.accNorm === null ? '-' : `${fixed(score.accNorm)} ± ${fixed(score.accNormStandardError ?? Number.NaN)}`,
-          score.examples,
-          score.leftOut.length,
-          against
-            ? `${fixed(against.difference)} [${fixed(against.interval[0])}, ${fixed(against.interval[1])}]${against.p > 0.05 ? ' (tie)' : ''}`
-            : '-',
-        ]
-      }),
-    )
-    parts.push(table(['model', 'task', 'acc', 'acc_norm', 'examples', 'left out', 'against the first'], rows))
-  }
-  return parts.join('\n\n')
-}
-
-/** Paired by token where both models cut the text into the same tokens. */
-function pairedEstimateOrNone(a: TextScore, b: TextScore) {
-  return a.losses.length === b.losses.length ? pairedEstimate(a.losses, b.losses) : undefined
 }

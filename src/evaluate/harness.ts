@@ -69,14 +69,30 @@ function fewshotPrefix(examples: readonly Example[], skip: number, count: number
   return solved.map(text => `${text}\n\n`).join('')
 }
 
-/** Scores a task's rows; examples with a continuation of no tokens are left out and listed. */
-export async function evaluateTask(
+/** What gives requests their scores: the own engine, or a server. */
+export type RequestScorer = (
+  requests: readonly EncodedRequest[],
+) => ReturnType<typeof scoreRequests> | Promise<ReturnType<typeof scoreRequests>>
+
+/** Scores a task's rows by the own engine; examples with a continuation of no tokens are left out and listed. */
+export function evaluateTask(
   model: Model,
   kernels: Kernels,
   tokenizer: Tokenizer,
   task: Task,
   rows: readonly Row[],
   options: TaskOptions,
+): Promise<TaskResult> {
+  return evaluateTaskBy(requests => scoreRequests(model, kernels, requests, options), tokenizer, task, rows, options)
+}
+
+/** The same with scores from anywhere. */
+export async function evaluateTaskBy(
+  score: RequestScorer,
+  tokenizer: Tokenizer,
+  task: Task,
+  rows: readonly Row[],
+  options: Pick<TaskOptions, 'limit' | 'fewshot'>,
 ): Promise<TaskResult> {
   const examples = rows.map(row => task.example(row))
   const selected = examples.slice(0, options.limit ?? examples.length)
@@ -95,7 +111,7 @@ export async function evaluateTask(
     else scorable.push({ index, example, requests })
   })
   const all = scorable.flatMap(({ requests }) => requests)
-  const { scores, truncated } = scoreRequests(model, kernels, all, options)
+  const { scores, truncated } = await score(all)
   at = 0
   const details = scorable.map(({ index, example, requests }) => {
     const own = scores.slice(at, at + requests.length)
