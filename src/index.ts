@@ -1,5 +1,7 @@
 // The library: what a program may import from bitlaw. Each line is one folder's part.
 export * from './formats/index.ts'
+// The laws have a column of that name; the function is that of formats.
+export { totalBits } from './formats/index.ts'
 
 export * from './laws/index.ts'
 export { countParameters, type ModelConfig, type Precision, parameterSpecs } from './model/config.ts'
