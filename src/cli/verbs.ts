@@ -88,4 +88,11 @@ export const VERBS: readonly Verb[] = [
     example: 'DATABASE_URL=postgres://user@host/bitlaw bitlaw worker out/first',
     load: () => import('./worker.ts'),
   },
+  {
+    name: 'quantize',
+    usage: '<model>',
+    summary: 'quantize a checkpoint, or measure what several formats cost',
+    example: 'bitlaw quantize MODEL --format int4full@128 --method gptq --calibration text.txt --out model-int4',
+    load: () => import('./quantize.ts'),
+  },
 ]

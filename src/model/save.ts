@@ -22,6 +22,10 @@ export interface SaveOptions {
   dtype?: 'auto' | 'float32' | 'bf16'
   /** Quantized parameters, by canonical name: stored in Bitlaw's own layout instead of as plain numbers. */
   encoded?: ReadonlyMap<string, StoredMatrix>
+  /** Parameters in another's packed layout, by canonical name: the tensors that stand for each, names and all. */
+  packed?: ReadonlyMap<string, readonly TensorToWrite[]>
+  /** `quantization_config` of `packed`. */
+  quantizationConfig?: Record<string, unknown>
   /** The most bytes of tensors in one file; more are sharded with an index. */
   shardBytes?: number
 }
@@ -41,15 +45,19 @@ export async function saveModel(
     bitlaw,
     dtype = 'auto',
     encoded = new Map<string, StoredMatrix>(),
+    packed,
+    quantizationConfig,
     shardBytes = 5e9,
   } = options
   const { family, raw: spelled } = spellModel(model)
   await writeFolder(folder, async target => {
     const entries: Record<string, StoredTensor> = {}
-    const tensors = tensorPlaces(model.config, family.tensors(model.config)).flatMap(place =>
-      place.parts.some(part => encoded.has(part.name))
-        ? place.parts.flatMap(part => writeEncoded(part, encoded.get(part.name), model.parameters, dtype, entries))
-        : toWrite(place, model.parameters, dtype),
+    const tensors = tensorPlaces(model.config, family.tensors(model.config)).flatMap(
+      place =>
+        packed?.get(place.parts[0].name) ??
+        (place.parts.some(part => encoded.has(part.name))
+          ? place.parts.flatMap(part => writeEncoded(part, encoded.get(part.name), model.parameters, dtype, entries))
+          : toWrite(place, model.parameters, dtype)),
     )
     const bf16 = tensors.some(tensor => tensor.dtype === 'BF16')
     const raw = {
@@ -62,7 +70,7 @@ export async function saveModel(
     const kept = bitlaw ?? before
     writeFileSync(
       join(target, 'config.json'),
-      `${JSON.stringify({ ...rest, ...(kept ? { bitlaw: kept } : {}), ...(encoded.size > 0 && { quantization_config: { quant_method: 'bitlaw', tensors: entries } }) }, null, 2)}\n`,
+      `${JSON.stringify({ ...rest, ...(kept ? { bitlaw: kept } : {}), ...(encoded.size > 0 && { quantization_config: { quant_method: 'bitlaw', tensors: entries } }), ...(quantizationConfig && { quantization_config: quantizationConfig }) }, null, 2)}\n`,
     )
     writeShards(target, tensors, shardBytes)
     await tokenizer?.save(target)

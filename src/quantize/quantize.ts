@@ -8,7 +8,6 @@ import type { Kernels, Weights } from '../tensor/kernels.ts'
 import { ALL_GROUPS, foldAwq } from './awq-fold.ts'
 import { type Calibration, type InputMoments, inputGroup, startWalk } from './calibration.ts'
 import type { GptqOptions } from './gptq.ts'
-import { outputError } from './hessian.ts'
 import { gptqMatrix, type QuantizedMatrix, rtnMatrix, squaredError } from './layer.ts'
 import { keptInputs } from './outliers.ts'
 import { type Chosen, type Selection, selectTensors } from './select.ts'
@@ -35,6 +34,8 @@ export interface QuantizeOptions extends Selection {
   /** Bits of numbers that stay as stored; by default as they are in memory. */
   storedBits?: (spec: { name: string }) => number
   solvers?: Solvers
+  /** false: the model that comes back keeps the weights as they were, which spares their memory (rtn only). */
+  keepValues?: boolean
   /** Called with each finished tensor; what it is given is not kept here. */
   onTensor?: (tensor: QuantizedTensor, matrix: QuantizedMatrix) => void
   /** A tensor that an earlier, interrupted run has finished. */
@@ -85,10 +86,13 @@ export function quantizeModel(model: Model, options: QuantizeOptions): Quantized
       shape: spec.shape,
       bits: tensorBits(format, spec.shape) + orderBits(matrix.order),
       squaredError: squaredError(weight, matrix.values),
-      outputError: moments ? outputError(weight, matrix.values, moments.hessian, spec.shape[0], spec.shape[1]) : null,
+      outputError: moments
+        ? solvers.outputError(weight, matrix.values, moments.hessian, spec.shape[0], spec.shape[1])
+        : null,
     }
     tensors.push(tensor)
-    parameters.set(spec.name, matrix.values)
+    if (options.keepValues !== false || method !== 'rtn') parameters.set(spec.name, matrix.values)
+    else matrix.values = new Float32Array(0)
     options.onTensor?.(tensor, matrix)
   }
   const quantizeOne = (each: Chosen, moments?: InputMoments) => {

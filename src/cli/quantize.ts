@@ -1,0 +1,496 @@
+// `bitlaw quantize`: a quantized checkpoint, or a table of what several formats cost.
+import { existsSync, readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import type { Command } from 'commander'
+import { compare } from '../evaluate/divergence.ts'
+import { type ScoreOptions, tokenizeText } from '../evaluate/loss.ts'
+import { WINDOW_CONVENTIONS } from '../evaluate/windows.ts'
+import { didYouMean, type Format, parseFormat, printFormat, RequestError } from '../formats/index.ts'
+import { type LoadedModel, loadModel } from '../model/load.ts'
+import { allocate } from '../quantize/allocate.ts'
+import type { Calibration } from '../quantize/calibration.ts'
+import { calibrationOf } from '../quantize/calibration-text.ts'
+import { expandFormats } from '../quantize/formats.ts'
+import { readImatrix, writeImatrix } from '../quantize/imatrix.ts'
+import { collectImportance } from '../quantize/importance.ts'
+import type { QuantizedMatrix } from '../quantize/layer.ts'
+import { bytesAt, fileNames, writeQuantized } from '../quantize/output.ts'
+import {
+  account,
+  type Method,
+  type QuantizedModel,
+  type QuantizeOptions,
+  quantizeModel,
+  tensorBits,
+} from '../quantize/quantize.ts'
+import { RECIPES, type Recipe, recipeFormat } from '../quantize/recipes.ts'
+import { openResume } from '../quantize/resume.ts'
+import { selectTensors } from '../quantize/select.ts'
+import { measureChoices } from '../quantize/sensitivity.ts'
+import { defaultSolvers } from '../quantize/solvers.ts'
+import { parseQuantity, printQuantity } from '../table/quantity.ts'
+import { createKernels } from '../tensor/index.ts'
+import { printJson, printText, table } from './output.ts'
+import { startProgress } from './progress.ts'
+
+interface Options {
+  format?: string
+  method: string
+  recipe?: string
+  calibration?: string
+  calibrationSequences: string
+  calibrationLength?: string
+  include?: string[]
+  exclude?: string[]
+  embeddings?: string
+  out?: string
+  layout: string
+  dequantize?: boolean
+  evaluate?: string
+  context?: string
+  stride?: string
+  limit?: string
+  windows: string
+  dtype: string
+  actOrder?: boolean
+  staticGroups?: boolean
+  groupScales: string
+  order: string
+  damp: string
+  blocksize: string
+  exact?: boolean
+  targetBits?: string
+  targetSize?: string
+  menu?: string
+  imatrix?: string
+  seed: string
+  threads?: string
+  ignoreConfig?: string[]
+  dryRun?: boolean
+  json?: boolean
+}
+
+/** Arguments, options and action of the verb. */
+export function register(command: Command): void {
+  command
+    .argument('<model>', 'folder, .gguf or llama2.c .bin file, or hub name owner/name[@revision]')
+    .option('--format <formats>', 'format of the matrices; with --evaluate several, like int{3,4,8}@64,nf4@64')
+    .option('--method <method>', 'rtn, gptq or awq', 'rtn')
+    .option('--recipe <name>', `llama.cpp's mixture of types: ${RECIPES.join(', ')}`)
+    .option('--calibration <file>', 'text that gptq and awq (and --target-bits) measure on')
+    .option('--calibration-sequences <n>', 'pieces of the calibration text', '128')
+    .option('--calibration-length <tokens>', "tokens of a piece (the model's context, at most 2048)")
+    .option('--include <globs...>', 'only these tensors (default: the matrices of the blocks)')
+    .option('--exclude <globs...>', 'not these tensors')
+    .option('--embeddings <format>', 'format of embedding and unembedding (default: as stored)')
+    .option('--out <path>', 'folder, or .gguf file, to write')
+    .option('--layout <name>', 'auto, compressed-tensors, gptq or bitlaw', 'auto')
+    .option('--dequantize', 'write plain bf16 numbers')
+    .option('--evaluate <text>', 'score this text before and after')
+    .option('--context <tokens>', "window in tokens (the model's own maximum)")
+    .option('--stride <tokens>', 'targets scored a window (the context)')
+    .option('--limit <n>', 'the first n windows of the text')
+    .option('--windows <convention>', WINDOW_CONVENTIONS.join(', '), 'rolling')
+    .option('--dtype <type>', 'computing of the evaluation: auto or float32 (float32), bf16', 'auto')
+    .option('--act-order', 'gptq: columns with the largest inputs first')
+    .option('--static-groups', 'gptq: scales of all groups before any update')
+    .option('--group-scales <when>', 'gptq: best, current, or block (as the authors do)', 'best')
+    .option('--order <order>', 'gptq: block or sequential', 'block')
+    .option('--damp <share>', 'gptq: share of the mean diagonal added to the Hessian', '0.01')
+    .option('--blocksize <columns>', 'gptq: columns a block', '128')
+    .option('--exact', 'gptq: solve in float64')
+    .option('--target-bits <bits>', 'bits per parameter of the quantized tensors, from --menu')
+    .option('--target-size <bytes>', 'size of the whole model, like 3.5GiB, from --menu')
+    .option('--menu <formats>', 'formats to choose from (default int{2,3,4,5,6,8}@64)')
+    .option(
+      '--imatrix <file>',
+      "llama.cpp's importance matrix: read where the file is, else made of --calibration and written",
+    )
+    .option('--seed <n>', 'of +hadamard and +sr', '0')
+    .option('--threads <n>', 'threads of the kernels')
+    .option('--ignore-config <keys...>', 'keys of config.json to go on without')
+    .option('--dry-run', 'exact sizes, nothing computed or written')
+    .option('--json', 'print one JSON document')
+    .action(quantizeCommand)
+}
+
+function oneOf<T extends string>(value: string, names: readonly T[], what: string): T {
+  if (!names.includes(value as T))
+    throw new RequestError(`unknown ${what} '${value}', expected one of ${names.join(', ')}${didYouMean(value, names)}`)
+  return value as T
+}
+
+function whole(text: string | undefined, name: string): number | undefined {
+  if (text === undefined) return undefined
+  const value = parseQuantity(text, 'count', name)
+  if (!Number.isInteger(value) || value < 1) throw new RequestError(`${name} '${text}' is not a positive whole number`)
+  return value
+}
+
+function readText(path: string): string {
+  if (!existsSync(path)) throw new RequestError(`no text at '${path}'`)
+  return readFileSync(path, 'utf8')
+}
+
+/** One format for all tensors, a mixture, or a choice for each. */
+interface Plan {
+  name: string
+  format: QuantizeOptions['format']
+  selection: Pick<QuantizeOptions, 'include' | 'exclude' | 'embeddings'>
+}
+
+function plansOf(options: Options, model: LoadedModel): Plan[] {
+  const selection = { include: options.include, exclude: options.exclude, embeddings: options.embeddings ?? null }
+  if (options.embeddings !== undefined) parseFormat(options.embeddings)
+  const recipe = (name: Recipe): Plan => ({
+    name,
+    format: spec => recipeFormat(name, spec, model.config),
+    selection: { ...selection, include: selection.include ?? ['*'], embeddings: selection.embeddings },
+  })
+  if (options.recipe !== undefined) return [recipe(oneOf(options.recipe, RECIPES, 'recipe'))]
+  const words = expandFormats(options.format ?? '')
+  return words.map(word => {
+    const mixture = RECIPES.find(name => name === word)
+    if (mixture && mixture !== 'q6_k') return recipe(mixture)
+    const spelled = printFormat(parseFormat(word))
+    return { name: spelled, format: spelled, selection }
+  })
+}
+
+function storedBitsOf(model: LoadedModel): (tensor: { name: string }) => number {
+  const bits = model.storedDtype === 'F32' ? 32 : 16
+  return ({ name }) => (model.parameters.get(name) instanceof Uint16Array ? 16 : bits)
+}
+
+/** Sizes alone. */
+function dryRun(model: LoadedModel, plan: Plan, method: Method): Record<string, unknown> {
+  const tensors = selectTensors(model.config, plan.format, plan.selection, fileNames(model)).map(
+    ({ spec, format }) => ({
+      name: spec.name,
+      format: printFormat(format),
+      shape: spec.shape,
+      bits: tensorBits(format, spec.shape),
+      squaredError: 0,
+      outputError: null,
+    }),
+  )
+  const { bitsPerParameter, totalBits } = account(model, tensors, { storedBits: storedBitsOf(model) })
+  return {
+    format: plan.name,
+    method,
+    bitsPerParameter,
+    totalBits,
+    bytes: Math.ceil(totalBits / 8),
+    tensors: tensors.map(({ name, format, bits }) => ({ name, format, bits })),
+    dryRun: true,
+  }
+}
+
+/** Formats by budget, for the tensors that are selected. */
+async function budgetPlan(options: Options, model: LoadedModel): Promise<{ plan: Plan; table: string; gap: number }> {
+  const menu = expandFormats(options.menu ?? 'int{2,3,4,5,6,8}@64').map((word): Format => parseFormat(word))
+  const selection = { include: options.include, exclude: options.exclude, embeddings: options.embeddings ?? null }
+  const chosen = selectTensors(model.config, printFormat(menu[0]), selection, fileNames(model))
+  const free = chosen.filter(
+    ({ spec }) => !(options.embeddings && (spec.kind === 'embedding' || spec.name === 'head.weight')),
+  )
+  const source = options.calibration ?? options.evaluate
+  const threads = whole(options.threads, 'threads') ?? availableParallelism()
+  const measured =
+    source === undefined || !model.tokenizer
+      ? null
+      : { text: await tokenizeText(model.tokenizer, readText(source)), kernels: createKernels({ threads }), limit: 8 }
+  const progress = startProgress('sensitivity', free.length, 'tensors', { quiet: options.json })
+  const choices = measureChoices(
+    model,
+    free.map(({ spec }) => spec),
+    menu,
+    defaultSolvers({ threads }),
+    measured,
+    done => progress.update(done),
+  )
+  progress.stop()
+  const parameters = free.reduce((sum, { spec }) => sum + spec.shape.reduce((a, b) => a * b, 1), 0)
+  let budget: number
+  if (options.targetBits !== undefined) budget = Number(options.targetBits) * parameters
+  else {
+    const bytes = parseQuantity(options.targetSize ?? '', 'bytes', 'target size')
+    const kept = account(
+      model,
+      free.map(({ spec, format }) => ({
+        name: spec.name,
+        format: printFormat(format),
+        shape: spec.shape,
+        bits: 0,
+        squaredError: 0,
+        outputError: null,
+      })),
+      {
+        storedBits: storedBitsOf(model),
+      },
+    ).totalBits
+    budget = bytes * 8 - kept
+  }
+  if (!(budget > 0))
+    throw new RequestError(
+      `target ${options.targetBits ?? options.targetSize} leaves no bits for the quantized tensors`,
+    )
+  const found = allocate(choices, budget)
+  if (!found)
+    throw new RequestError(
+      `target ${options.targetBits ?? options.targetSize} is below the smallest formats of the menu, ${menu.map(printFormat).join(', ')}`,
+    )
+  const formats = new Map(free.map(({ spec }, t) => [spec.name, choices[t][found.chosen[t]].format]))
+  const rows = free.map(({ spec }, t) => {
+    const choice = choices[t][found.chosen[t]]
+    const least = choices[t].reduce((a, b) => (a.bits < b.bits ? a : b))
+    return [
+      spec.name,
+      choice.format,
+      (choice.bits / spec.shape.reduce((a, b) => a * b, 1)).toFixed(3),
+      choice.loss.toExponential(2),
+      least.loss.toExponential(2),
+    ]
+  })
+  return {
+    plan: {
+      name: `${options.targetBits ?? options.targetSize}`,
+      format: spec => formats.get(spec.name) ?? null,
+      selection,
+    },
+    table: table(
+      ['tensor', 'format', 'bits', measured ? 'KL there' : 'relative error there', `in ${printFormat(menu[0])}`],
+      rows,
+    ),
+    gap: found.gap,
+  }
+}
+
+async function quantizeCommand(reference: string, options: Options): Promise<void> {
+  const method = oneOf(options.method, ['rtn', 'gptq', 'awq'], 'method')
+  const order = oneOf(options.order, ['block', 'sequential'], 'order')
+  const groupScales = oneOf(options.groupScales, ['best', 'current', 'block'], 'group scales')
+  const layout = oneOf(options.layout, ['auto', 'compressed-tensors', 'gptq', 'bitlaw'], 'layout')
+  const dtype = oneOf(options.dtype, ['auto', 'float32', 'bf16'], 'dtype')
+  const windows = oneOf(options.windows, WINDOW_CONVENTIONS, 'windows convention')
+  const damp = Number(options.damp)
+  if (!(damp >= 0)) throw new RequestError(`damp '${options.damp}' is not a number of at least 0`)
+  const seed = Number(options.seed)
+  if (!Number.isSafeInteger(seed)) throw new RequestError(`seed '${options.seed}' is not a whole number`)
+  const budgeted = options.targetBits !== undefined || options.targetSize !== undefined
+  if (options.targetBits !== undefined && !(Number(options.targetBits) > 0))
+    throw new RequestError(`target bits '${options.targetBits}' is not a number above 0`)
+  if (!budgeted && options.format === undefined && options.recipe === undefined && options.imatrix === undefined)
+    throw new RequestError('nothing to quantize to, give --format F, --recipe NAME, --target-bits B or --target-size S')
+  if (options.format !== undefined)
+    for (const word of expandFormats(options.format)) if (!RECIPES.includes(word as Recipe)) parseFormat(word)
+  if (options.evaluate !== undefined) readText(options.evaluate)
+  const threads = whole(options.threads, 'threads') ?? availableParallelism()
+
+  const model = await loadModel(reference, {
+    dtype: dtype === 'bf16' ? 'bf16' : 'auto',
+    ignoreConfig: options.ignoreConfig,
+  })
+  const budget = budgeted ? await budgetPlan(options, model) : undefined
+  const plans = budget ? [budget.plan] : plansOf(options, model)
+  if (options.out !== undefined && plans.length !== 1)
+    throw new RequestError(`--out takes one format, not ${plans.length}`)
+  if (options.out === undefined && options.evaluate === undefined && !options.dryRun && plans.length > 0)
+    throw new RequestError('nothing to do with the result, give --out PATH or --evaluate TEXT (or --dry-run)')
+  if (options.dryRun) {
+    const documents = plans.map(plan => dryRun(model, plan, method))
+    if (options.json) printJson(documents.length === 1 ? documents[0] : documents)
+    else
+      printText(
+        table(
+          ['format', 'bits per parameter', 'model'],
+          documents.map(each => [
+            String(each['format']),
+            Number(each['bitsPerParameter']).toFixed(4),
+            printQuantity(Number(each['bytes']), 'bytes'),
+          ]),
+        ),
+      )
+    return
+  }
+
+  const kernels = createKernels({ threads })
+  const solvers = defaultSolvers({ threads, exact: options.exact ?? false })
+  let calibration: Calibration | undefined
+  if (options.calibration !== undefined) {
+    if (!model.tokenizer) throw new RequestError(`model '${reference}' has no tokenizer to read calibration text with`)
+    calibration = await calibrationOf(readText(options.calibration), model.tokenizer, {
+      sequences: whole(options.calibrationSequences, 'calibration sequences'),
+      length: whole(options.calibrationLength, 'calibration length') ?? Math.min(model.config.context, 2048),
+    })
+  } else if (method !== 'rtn')
+    throw new RequestError(`method ${method} needs calibration text, give --calibration FILE`)
+  if (options.imatrix !== undefined) {
+    if (existsSync(options.imatrix)) readImatrix(options.imatrix)
+    else if (!calibration)
+      throw new RequestError(`no importance matrix at '${options.imatrix}', give --calibration FILE to make one`)
+    else {
+      const chunks = calibration.ids.length / calibration.length
+      writeImatrix(options.imatrix, collectImportance(model, kernels, calibration, solvers), {
+        chunks,
+        dataset: options.calibration ?? '',
+      })
+    }
+    if (plans.length === 0) {
+      if (options.json) printJson({ imatrix: options.imatrix })
+      else printText(`importance matrix in ${options.imatrix}`)
+      return
+    }
+  }
+
+  const scoring: ScoreOptions = {
+    compute: dtype === 'bf16' ? 'bf16' : 'float',
+    precision: model.precision ? { ...model.precision, weights: null } : null,
+    context: whole(options.context, 'context'),
+    stride: whole(options.stride, 'stride'),
+    limit: whole(options.limit, 'limit'),
+    windows,
+  }
+  if (options.evaluate !== undefined && !model.tokenizer)
+    throw new RequestError(`model '${reference}' has no tokenizer`)
+  const text =
+    options.evaluate === undefined
+      ? undefined
+      : await tokenizeText(model.tokenizer!, readText(options.evaluate), windows)
+  const documents: Record<string, unknown>[] = []
+  for (const plan of plans) {
+    const start = performance.now()
+    const matrices = new Map<string, QuantizedMatrix>()
+    const progress = startProgress(
+      plan.name,
+      selectTensors(model.config, plan.format, plan.selection, fileNames(model)).length,
+      'tensors',
+      { quiet: options.json },
+    )
+    // Rounding to nearest takes less time than keeping it would.
+    const resume =
+      options.out === undefined || method === 'rtn'
+        ? undefined
+        : openResume(options.out, {
+            reference,
+            method,
+            plan: plan.name,
+            order,
+            groupScales,
+            damp,
+            seed,
+            options: [options.actOrder, options.staticGroups, options.blocksize, options.calibration, options.exact],
+          })
+    const done: QuantizedModel = quantizeModel(model, {
+      ...plan.selection,
+      format: plan.format,
+      method,
+      calibration,
+      kernels,
+      solvers,
+      seed,
+      order,
+      gptq: {
+        damp,
+        blocksize: whole(options.blocksize, 'blocksize'),
+        actOrder: options.actOrder,
+        staticGroups: options.staticGroups,
+        groupScales,
+      },
+      aliases: fileNames(model),
+      storedBits: storedBitsOf(model),
+      keepValues:
+        text !== undefined ||
+        method !== 'rtn' ||
+        options.dequantize === true ||
+        options.out?.endsWith('.gguf') === true,
+      finished: resume?.finished,
+      onTensor(tensor, matrix) {
+        if (options.out !== undefined) matrices.set(tensor.name, matrix)
+        resume?.keep(tensor.name, matrix)
+        progress.update(matrices.size)
+      },
+    })
+    progress.stop()
+    let written: string | undefined
+    if (options.out !== undefined) {
+      written = await writeQuantized(options.out, model, done.model, matrices, {
+        layout,
+        dequantize: options.dequantize,
+        quantized: { method, format: plan.name },
+      })
+      resume?.remove()
+    }
+    const common = { format: plan.name, method, bitsPerParameter: done.bitsPerParameter, totalBits: done.totalBits }
+    const comparison = text && compare(done.model, model, kernels, text, scoring)
+    documents.push({
+      ...common,
+      ...(options.out !== undefined || text === undefined
+        ? { bytes: options.out === undefined ? Math.ceil(done.totalBits / 8) : bytesAt(options.out) }
+        : {}),
+      tensors: done.tensors.map(({ name, format, bits, squaredError, outputError }) => ({
+        name,
+        format,
+        bits,
+        squaredError,
+        outputError,
+      })),
+      squaredError: done.squaredError,
+      seconds: (performance.now() - start) / 1000,
+      ...(options.out !== undefined && { out: options.out, layout: written }),
+      ...(budget && { gap: budget.gap }),
+      ...(comparison && {
+        tokens: comparison.score.tokens,
+        loss: comparison.score.loss,
+        lossStandardError: comparison.score.lossStandardError,
+        lossChange: {
+          mean: comparison.lossChange.mean,
+          standardError: comparison.lossChange.standardError,
+          interval: comparison.lossChange.interval,
+        },
+        kl: comparison.kl,
+        topAgreement: comparison.topAgreement,
+      }),
+    })
+  }
+  if (options.json) {
+    printJson(text ? documents : documents[0])
+    return
+  }
+  if (budget) printText(`${budget.table}\n\noptimal to a gap of ${(100 * budget.gap).toPrecision(2)}%\n`)
+  printText(describe(documents, options))
+}
+
+function describe(documents: readonly Record<string, unknown>[], options: Options): string {
+  const rows = documents.map(each => {
+    const change = each['lossChange'] as { mean: number; interval: [number, number] } | undefined
+    const kl = each['kl'] as { mean: number; standardError: number } | undefined
+    return [
+      String(each['format']),
+      String(each['method']),
+      Number(each['bitsPerParameter']).toFixed(4),
+      printQuantity(Number(each['totalBits']) / 8, 'bytes'),
+      Number(each['squaredError']).toPrecision(5),
+      ...(change && kl
+        ? [
+            Number(each['loss']).toFixed(4),
+            `${change.mean.toFixed(4)} [${change.interval.map(x => x.toFixed(4)).join(', ')}]`,
+            `${kl.mean.toFixed(5)} ± ${kl.standardError.toFixed(5)}`,
+          ]
+        : []),
+    ]
+  })
+  const header = [
+    'format',
+    'method',
+    'bits',
+    'model',
+    'squared error',
+    ...(options.evaluate ? ['loss', 'loss change', 'KL'] : []),
+  ]
+  const where =
+    options.out === undefined
+      ? ''
+      : `\n\n${options.out}: ${printQuantity(Number(documents[0]['bytes']), 'bytes')}, ${String(documents[0]['layout'])}`
+  return table(header, rows) + where
+}

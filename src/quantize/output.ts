@@ -1,0 +1,161 @@
+// A quantized model on disk: a packed folder, a folder of bf16 numbers, or a GGUF file; whole or not at all.
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import type { TensorToWrite } from '../checkpoint/safetensors.ts'
+import { parseFormat, RequestError } from '../formats/index.ts'
+import { parameterSpecs } from '../model/config.ts'
+import { type TensorPlace, tensorPlaces } from '../model/families/family.ts'
+import { findFamily } from '../model/families/index.ts'
+import type { LoadedModel } from '../model/load.ts'
+import type { Model } from '../model/model.ts'
+import { saveModel } from '../model/save.ts'
+import { saveGguf } from '../model/save-gguf.ts'
+import type { QuantizedMatrix } from './layer.ts'
+import { compressedTensors, gptqTensors, type Layout, layoutFor, packedConfig } from './packed.ts'
+
+/** How a quantized model is written. */
+export interface OutputOptions {
+  /** auto: the first of compressed-tensors, GPTQ's and Bitlaw's own that says the formats exactly. */
+  layout?: 'auto' | Layout
+  /** Plain numbers in bf16. */
+  dequantize?: boolean
+  /** Beside the precision that the model was trained at: how it was quantized. */
+  quantized?: Record<string, unknown>
+}
+
+/** Names of a checkpoint's own tensors for a parameter: globs may be written in them. */
+export function fileNames(model: Model): (name: string) => readonly string[] {
+  const names = new Map<string, string[]>()
+  for (const place of placesOf(model) ?? [])
+    for (const part of place.parts) names.set(part.name, [...(names.get(part.name) ?? []), place.file])
+  return name => names.get(name) ?? []
+}
+
+function placesOf(model: Model): TensorPlace[] | null {
+  const family = findFamily(model.config.family)
+  return family ? tensorPlaces(model.config, family.tensors(model.config)) : null
+}
+
+/** The layout that all matrices can have, given what was asked for; throws RequestError where that cannot be. */
+export function chooseLayout(
+  model: Model,
+  matrices: ReadonlyMap<string, QuantizedMatrix>,
+  asked: 'auto' | Layout,
+): Layout {
+  if (asked === 'bitlaw') return asked
+  const places = placesOf(model)
+  const plain = new Set(
+    places
+      ?.filter(place => place.parts.length === 1 && !place.transposed && !place.rows && place.files.length === 1)
+      .map(place => place.parts[0].name),
+  )
+  const kinds = new Map(parameterSpecs(model.config).map(spec => [spec.name, spec.kind]))
+  const formats = new Set([...matrices.values()].map(({ encoded }) => encoded.format))
+  let found: Layout | undefined
+  for (const [name, { encoded }] of matrices) {
+    const layout =
+      formats.size === 1 && plain.has(name) && kinds.get(name) === 'linear'
+        ? layoutFor(parseFormat(encoded.format), encoded.shape)
+        : 'bitlaw'
+    if (found !== undefined && layout !== found) found = 'bitlaw'
+    else found = layout
+  }
+  if (asked !== 'auto' && asked !== found)
+    throw new RequestError(
+      `layout ${asked} cannot hold ${[...formats].join(', ')} of this model exactly, expected --layout ${found ?? 'bitlaw'} or auto`,
+    )
+  return found ?? 'bitlaw'
+}
+
+/** Bytes of a file, or of all files of a folder. */
+export function bytesAt(path: string): number {
+  const info = statSync(path)
+  if (!info.isDirectory()) return info.size
+  return readdirSync(path, { recursive: true }).reduce((sum, name) => {
+    const file = statSync(join(path, String(name)))
+    return sum + (file.isFile() ? file.size : 0)
+  }, 0)
+}
+
+/** Writes a quantized model (its parameters are the values that were evaluated); gives the layout. */
+export async function writeQuantized(
+  out: string,
+  source: LoadedModel,
+  model: Model,
+  matrices: ReadonlyMap<string, QuantizedMatrix>,
+  { layout: asked = 'auto', dequantize = false, quantized }: OutputOptions = {},
+): Promise<Layout | 'gguf' | 'plain'> {
+  const tokenizer = source.tokenizer
+  const whole = { ...model, rawConfig: source.rawConfig }
+  const bitlaw = { ...source.bitlaw, ...(quantized && { quantized }) }
+  const dtype = source.storedDtype === 'F32' ? 'float32' : 'auto'
+  if (out.endsWith('.gguf')) {
+    await saveGguf(out, model, {
+      tokenizer,
+      name: source.name,
+      dtype,
+      encodeTensor: (spec, values, shape) => encodeForGguf(spec.name, matrices.get(spec.name), values, shape),
+    })
+    return 'gguf'
+  }
+  if (dequantize) {
+    await saveModel(out, whole, { tokenizer, bitlaw, dtype: 'bf16' })
+    return 'plain'
+  }
+  const layout = chooseLayout(model, matrices, asked)
+  if (layout === 'bitlaw') {
+    await saveModel(out, whole, { tokenizer, bitlaw, dtype, encoded: new Map(matrices) })
+    return layout
+  }
+  const packed = new Map<string, readonly TensorToWrite[]>()
+  const ignore: string[] = []
+  for (const place of placesOf(model) ?? []) {
+    const [part] = place.parts
+    const matrix = matrices.get(part.name)
+    const layer = place.file.replace(/\.weight$/, '')
+    if (matrix) packed.set(part.name, layout === 'gptq' ? gptqTensors(layer, matrix) : compressedTensors(layer, matrix))
+    else if (place.parts.some(each => each.kind === 'linear' || each.name === 'head.weight')) ignore.push(layer)
+  }
+  if (model.config.tied) ignore.push('lm_head')
+  const [first] = matrices.values()
+  const ordered = [...matrices.values()].some(({ order }) => order !== null)
+  const quantizationConfig = packedConfig(layout, first.encoded.format, [...new Set(ignore)], ordered)
+  await saveModel(out, whole, { tokenizer, bitlaw, dtype, packed, quantizationConfig })
+  return layout
+}
+
+/** Bytes of a matrix for GGUF: those that were evaluated; null where it is not quantized. llama.cpp orders some rows otherwise, block by block the same. */
+function encodeForGguf(
+  name: string,
+  matrix: QuantizedMatrix | undefined,
+  values: Float32Array,
+  shape: readonly number[],
+) {
+  if (!matrix) return null
+  const { encoded } = matrix
+  const format = parseFormat(encoded.format)
+  if (format.kind !== 'preset' || !encoded.bytes)
+    throw new RequestError(
+      `'${encoded.format}' of '${name}' is no ggml type, expected one like q4_0 or q4_k for a .gguf file`,
+    )
+  const bytes = new Uint8Array(encoded.bytes.length)
+  const rows = shape[0]
+  const width = values.length / rows
+  const rowBytes = encoded.bytes.length / rows
+  // Each row of the file is one of the model's: found by its values.
+  const places = new Map<string, number[]>()
+  const key = (all: Float32Array, row: number) => {
+    const part = new Uint32Array(all.buffer, all.byteOffset + 4 * row * width, width)
+    let hash = 17
+    for (const word of part) hash = (Math.imul(hash, 31) + word) | 0
+    return `${hash} ${part[0]} ${part[width - 1]}`
+  }
+  for (let row = 0; row < rows; row++)
+    places.set(key(matrix.values, row), [...(places.get(key(matrix.values, row)) ?? []), row])
+  for (let row = 0; row < rows; row++) {
+    const from = places.get(key(values, row))?.[0]
+    if (from === undefined) throw new Error(`row ${row} of '${name}' is not what was quantized`)
+    bytes.set(encoded.bytes.subarray(from * rowBytes, (from + 1) * rowBytes), row * rowBytes)
+  }
+  return { dtype: format.name, bytes }
+}
