@@ -17,7 +17,8 @@ function overview(): Command {
     .description('Measures, fits and plans the numerical precision of language models.')
     .version('0.1.0')
     .option('--debug', 'print a stack trace with an error')
-  for (const verb of VERBS) program.command(`${verb.name}${verb.usage ? ` ${verb.usage}` : ''}`).description(verb.summary)
+  for (const verb of VERBS)
+    program.command(`${verb.name}${verb.usage ? ` ${verb.usage}` : ''}`).description(verb.summary)
   program.addHelpText('after', `\nExamples:\n${VERBS.map(verb => `  ${verb.example}`).join('\n')}`)
   return program
 }
@@ -39,7 +40,9 @@ async function main(argv: readonly string[]): Promise<void> {
   const name = rest[0]
   try {
     if (name === undefined || name.startsWith('-') || name === 'help') {
-      const program = overview().exitOverride().configureOutput({ writeErr: () => {} })
+      const program = overview()
+        .exitOverride()
+        .configureOutput({ writeErr: () => {} })
       if (name === undefined) program.outputHelp()
       else await program.parseAsync(name === 'help' ? ['--help'] : [...rest], { from: 'user' })
       return
