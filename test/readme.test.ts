@@ -4,6 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
+import { formatsMarkdown } from '../src/formats/index.ts'
 
 const root = resolve(import.meta.dirname, '..')
 const text = readFileSync(join(root, 'README.md'), 'utf8')
@@ -19,6 +20,13 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 test('the README shows commands of the project alone', () => {
   expect(commands.length).toBeGreaterThan(10)
   for (const command of commands) expect(command).toMatch(/^npx bitlaw /)
+})
+
+test('the table of formats is what the command prints', () => {
+  const shown = /<!-- formats -->\n([\s\S]*?)\n<!-- \/formats -->/.exec(text)?.[1] ?? ''
+  const names = [...shown.matchAll(/^\| `([^`]+)`/gm)].map(([, name]) => name)
+  expect(names.length).toBeGreaterThan(3)
+  expect(formatsMarkdown(names)).toContain(shown)
 })
 
 /** Words of a command line, double quotes taken off. */
