@@ -155,9 +155,76 @@ export async function chaos({
   }
 }
 
+/** Lets a random write of the owner or of a child fail, `faults` times, each study to its end; returns what differed, and messages that no person can read. */
+export async function diskFaults({
+  faults,
+  seed = 1,
+  log = () => {},
+}: {
+  faults: number
+  seed?: number
+  log?: (line: string) => void
+}): Promise<{ differences: string[]; unclear: string[]; errors: string[] }> {
+  const random = uniform(seed)
+  const root = mkdtempSync(join(tmpdir(), 'bitlaw-faults-'))
+  const preload = new URL('./faults.mjs', import.meta.url).href
+  try {
+    const calm = join(root, 'calm')
+    const first = startOwner(calm, { env: { STUDY_WORK_MS: '1' } })
+    if ((await ended(first)).code !== 0) throw new Error(`the undisturbed study failed: ${first.output}`)
+    const expected = await ledgerRows(calm)
+    const differences: string[] = []
+    const unclear: string[] = []
+    const errors: string[] = []
+    for (let done = 0, studies = 0; done < faults; studies++) {
+      const folder = join(root, `faulty-${studies}`)
+      for (let finished = false; !finished; ) {
+        const code = random() < 0.6 ? 'ENOSPC' : 'EIO'
+        const lasts = random() < 0.5 ? '1' : '0'
+        const faulty = done < faults
+        // Few writes go by before the database is open; most of them are its own.
+        const at = String(1 + Math.floor(random() ** 3 * 4000))
+        const env: Record<string, string> = faulty
+          ? { FAULT_AT: at, FAULT_CODE: code, FAULT_LASTS: lasts, NODE_OPTIONS: `--import ${preload}` }
+          : {}
+        const child = startOwner(folder, { env: { STUDY_WORK_MS: '1', ...env } })
+        const { code: status, signal } = await ended(child)
+        if (faulty) done++
+        finished = status === 0
+        if (finished) continue
+        const message = child.output.trim()
+        errors.push(`${code} at ${at}: ${message}`)
+        if (!faulty) throw new Error(`a study without faults failed: ${message}`)
+        const clear =
+          signal === null &&
+          status === 1 &&
+          /^MachineError: .*(no space|disk|EIO|ENOSPC)/.test(message) &&
+          !message.includes('\n')
+        if (!clear) unclear.push(`${code} at ${at} ended with ${signal ?? status}: ${message}`)
+      }
+      const rows = await ledgerRows(folder)
+      for (let i = 0; i < Math.max(rows.length, expected.length); i++)
+        if (rows[i] !== expected[i]) differences.push(`${expected[i]}\n  became ${rows[i]}`)
+      log(
+        `${done} faults, ${errors.length} of which ended a study, in ${studies + 1} studies: ${differences.length} differences, ${unclear.length} unclear errors`,
+      )
+    }
+    return { differences, unclear, errors }
+  } finally {
+    rmSync(root, { recursive: true, force: true })
+  }
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [kills = '200', seed = '1'] = process.argv.slice(2)
-  const { differences } = await chaos({ kills: Number(kills), seed: Number(seed), log: line => console.log(line) })
-  for (const difference of differences) console.log(difference)
-  process.exit(differences.length ? 1 : 0)
+  const [kills = '200', faults = '50', seed = '1'] = process.argv.slice(2)
+  const log = (line: string) => console.log(line)
+  const killed =
+    Number(kills) > 0 ? await chaos({ kills: Number(kills), seed: Number(seed), log }) : { differences: [] }
+  const faulted =
+    Number(faults) > 0
+      ? await diskFaults({ faults: Number(faults), seed: Number(seed), log })
+      : { differences: [], unclear: [], errors: [] }
+  const wrong = [...killed.differences, ...faulted.differences, ...faulted.unclear]
+  for (const line of wrong) console.log(line)
+  process.exit(wrong.length ? 1 : 0)
 }

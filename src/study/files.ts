@@ -39,11 +39,27 @@ const SENTENCES: Record<string, string> = {
   EFBIG: 'the file would be larger than is allowed',
 }
 
+/** Numbers by which the embedded database's file system (WASI) names errors. */
+const WASI: Record<number, string> = {
+  2: 'EACCES',
+  19: 'EDQUOT',
+  22: 'EFBIG',
+  29: 'EIO',
+  33: 'EMFILE',
+  41: 'ENFILE',
+  48: 'ENOMEM',
+  51: 'ENOSPC',
+  63: 'EPERM',
+  69: 'EROFS',
+}
+
 /** The code of a system error, or undefined: also of one that another error names as its cause. */
 export function machineErrorCode(error: unknown): string | undefined {
-  for (let at = error, depth = 0; at instanceof Error && depth < 6; at = at.cause, depth++) {
-    const code = (at as NodeJS.ErrnoException).code
+  let at = error as { code?: unknown; name?: unknown; errno?: unknown; cause?: unknown } | null | undefined
+  for (let depth = 0; at && typeof at === 'object' && depth < 6; depth++) {
+    const code = at.name === 'ErrnoError' ? WASI[Number(at.errno)] : at.code
     if (typeof code === 'string' && MACHINE.has(code)) return code
+    at = at.cause as typeof at
   }
   return undefined
 }
@@ -57,7 +73,12 @@ export class MachineError extends Error {
 export function machineError(what: string, error: unknown): MachineError {
   const code = machineErrorCode(error)
   const path = error instanceof Error ? (error as NodeJS.ErrnoException).path : undefined
-  const why = code === undefined ? (error instanceof Error ? error.message : String(error)) : (SENTENCES[code] ?? code)
+  const why =
+    code === undefined
+      ? error instanceof Error
+        ? error.message.trim().split('\n')[0]
+        : 'it stopped'
+      : (SENTENCES[code] ?? code)
   return new MachineError(`${what}${path ? ` ('${path}')` : ''}: ${why}`, { cause: error })
 }
 
