@@ -256,6 +256,8 @@ function mostLikelySplit(ids: ReadonlyMap<string, number>, { scores, types }: Pi
 export interface Spelling {
   /** One space at the very beginning is the one that was put there, and goes. */
   dropPrefix: boolean
+  /** Not only one: of every piece as long as nothing is written. */
+  dropAll?: boolean
   /** What an unknown token reads as. */
   unknownText: string
 }
@@ -264,7 +266,7 @@ export interface Spelling {
 export function decodePieces(
   { texts, types }: Pieces,
   ids: ArrayLike<number>,
-  { dropPrefix, unknownText }: Spelling,
+  { dropPrefix, dropAll = false, unknownText }: Spelling,
 ): string {
   let out = ''
   let dropped = false
@@ -284,7 +286,7 @@ export function decodePieces(
     flush()
     if (types[id] === PIECE.control) continue
     const leading: boolean = dropPrefix && out === '' && !dropped && text.startsWith(SPACE)
-    dropped ||= leading
+    dropped ||= leading && !dropAll
     if (types[id] === PIECE.unknown) out += unknownText
     else out += (leading ? text.slice(1) : text).replaceAll(SPACE, ' ')
   }

@@ -1,9 +1,9 @@
 // SentencePiece's tokenizer.model: a protobuf message of pieces with scores and of how text is prepared.
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { RequestError } from '../formats/error.ts'
+import { compileCharsmap } from './charsmap.ts'
 import { createPieceEncoder, decodePieces, PIECE, type Pieces, type Preparation, prepareText } from './pieces.ts'
 import { bytesField, floatField, messageFields, numberField, textField } from './protobuf.ts'
 import type { Tokenizer } from './tokenizer.ts'
@@ -83,14 +83,6 @@ export function readSentencepiece(bytes: Uint8Array, path: string): Sentencepiec
   }
 }
 
-/** Normalization by compiled rules, through the library that reads tokenizer.json. */
-function compiledRules(rules: Uint8Array): ((text: string) => string) | undefined {
-  if (rules.length === 0) return undefined
-  const { precompiled } = createRequire(import.meta.url)('tokenizers') as typeof import('tokenizers')
-  const normalizer = precompiled([...rules])
-  return text => normalizer.normalizeString(text)
-}
-
 /** What a tokenizer over pieces needs besides them. */
 export interface PieceOptions extends Preparation {
   bos: number | null
@@ -114,7 +106,8 @@ export function pieceTokenizer(kind: string, pieces: Pieces, options: PieceOptio
     joined.set(ids, 1)
     return joined
   }
-  const spelling = { dropPrefix: preparation.addPrefix || preparation.removeExtraSpaces, unknownText }
+  const { addPrefix, removeExtraSpaces } = preparation
+  const spelling = { dropPrefix: addPrefix || removeExtraSpaces, dropAll: removeExtraSpaces, unknownText }
   return {
     kind,
     vocab: pieces.texts.length,
@@ -140,7 +133,7 @@ export function pieceTokenizer(kind: string, pieces: Pieces, options: PieceOptio
 export async function openSentencepiece(path: string): Promise<Tokenizer> {
   const bytes = readFileSync(path)
   const { pieces, rules, ...rest } = readSentencepiece(bytes, path)
-  const normalize = compiledRules(rules)
+  const normalize = rules.length > 0 ? compileCharsmap(rules, path) : undefined
   const file = { name: 'tokenizer.model', bytes: () => bytes }
   return pieceTokenizer('sentencepiece', pieces, { ...rest, ...(normalize && { normalize }), file })
 }
