@@ -2,11 +2,11 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { openFolder } from '../checkpoint/folder.ts'
-import { openGguf } from '../checkpoint/gguf.ts'
+import { type GgufValue, openGguf } from '../checkpoint/gguf.ts'
 import { hubFolder, parseHubName } from '../checkpoint/hub.ts'
 import { type Llama2cSizes, openLlama2c } from '../checkpoint/llama2c.ts'
 import { widen } from '../checkpoint/numbers.ts'
-import type { TensorFile } from '../checkpoint/tensors.ts'
+import { joinTensors, type TensorFile } from '../checkpoint/tensors.ts'
 import { RequestError } from '../formats/index.ts'
 import { ggufTokenizer } from '../text/gguf-vocabulary.ts'
 import { findTokenizer, openTokenizer, type Tokenizer } from '../text/tokenizer.ts'
@@ -30,7 +30,10 @@ export interface Source {
 /** Finds out what a reference is, and opens it. */
 export async function openSource(reference: string, ignore: readonly string[]): Promise<Source> {
   const found = statSync(reference, { throwIfNoEntry: false })
-  if (found?.isDirectory()) return openHuggingfaceFolder(reference)
+  if (found?.isDirectory()) {
+    const inside = existsSync(join(reference, 'config.json')) ? [] : ggufFiles(reference)
+    return inside.length === 1 ? openGgufFile(join(reference, inside[0]), ignore) : openHuggingfaceFolder(reference)
+  }
   if (found?.isFile()) {
     if (reference.endsWith('.bin')) return openLlama2cFile(reference)
     if (reference.endsWith('.gguf')) return openGgufFile(reference, ignore)
@@ -136,9 +139,37 @@ async function llama2cTokenizer(folder: string, { vocab }: Llama2cSizes): Promis
   return null
 }
 
+/** GGUF files of a folder; of one that is split, the first part. */
+function ggufFiles(folder: string): string[] {
+  return readdirSync(folder).filter(
+    name => name.endsWith('.gguf') && !/-\d{5}-of-\d{5}\.gguf$/.test(name.replace('-00001-of-', '-first-of-')),
+  )
+}
+
+/** A GGUF file, or all parts of one that is split (<name>-00001-of-00003.gguf). */
+function openGgufParts(path: string): TensorFile & { metadata: Readonly<Record<string, GgufValue>> } {
+  const file = openGguf(path)
+  const count = file.metadata['split.count']
+  if (typeof count !== 'number' || count <= 1) return file
+  const parts = [file]
+  try {
+    const match = /-00001-of-(\d{5})\.gguf$/.exec(path)
+    if (!match || Number(match[1]) !== count)
+      throw new RequestError(
+        `'${path}' is one of ${count} parts, expected the first (…-00001-of-${String(count).padStart(5, '0')}.gguf)`,
+      )
+    for (let part = 2; part <= count; part++)
+      parts.push(openGguf(path.replace('-00001-of-', `-${String(part).padStart(5, '0')}-of-`)))
+    return { ...joinTensors(parts), metadata: file.metadata }
+  } catch (error) {
+    for (const part of parts) part.close()
+    throw error
+  }
+}
+
 /** A GGUF file with its vocabulary. */
 function openGgufFile(path: string, ignore: readonly string[]): Source {
-  const file = openGguf(path)
+  const file = openGgufParts(path)
   try {
     const architecture = ggufArchitecture(file.metadata)
     const rawConfig = configOfGguf(
