@@ -143,6 +143,7 @@ function simulated(count: number, sigma: number, seed: number): Row[] {
 }
 
 function byRows(): Line[] {
+  search(problemOf(findLaw('chinchilla'), simulated(1000, 0.01, 3)), { starts: 60 }) // warm
   return [100, 1000, 10_000, 100_000].map(count => {
     const problem = problemOf(findLaw('chinchilla'), simulated(count, 0.01, 3))
     const time = seconds(count > 1e4 ? 1 : 3, () => search(problem, { starts: 60 }))
@@ -153,6 +154,7 @@ function byRows(): Line[] {
 async function byStarts(): Promise<Line[]> {
   const rows = (await golden('chinchilla.csv')).filter(row => row['in_epoch_fit'] === 1)
   const problem = problemOf(findLaw('chinchilla'), rows)
+  search(problem, { starts: 400 }) // warm
   return [50, 200, 800, 3200].map(starts => {
     const time = seconds(3, () => search(problem, { starts }))
     const { best } = search(problem, { starts })

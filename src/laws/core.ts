@@ -182,9 +182,6 @@ export function slotsAt(bound: Bound, theta: Float64Array): Float64Array {
   })
 }
 
-/** ∂(nine coefficients)/∂(slots and F, G, H) of a setting; rows k0..k8, columns a α b β E γ c γ_D γ_N F G H. */
-export const WIDTH = 12
-
 /** Coefficients k0..k8 of a setting with sums F, G, H. */
 export function coefficientsAt(bound: Bound, q: Float64Array, F: number, G: number, H: number, k: Float64Array): void {
   const { meanX, meanY } = bound.data

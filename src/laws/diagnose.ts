@@ -35,7 +35,7 @@ const print = (v: number) =>
   v === 0 ? '0' : Math.abs(v) < 1e-3 || Math.abs(v) >= 1e5 ? v.toExponential(2) : Number(v.toPrecision(3)).toString()
 
 /** Names of the parameters in a law's exponents and floor: what a reader takes a fit for. */
-export function shapeParameters(law: Law): string[] {
+function shapeParameters(law: Law): string[] {
   const { alpha, beta, E } = law.core
   return [...new Set([alpha, beta, E].flatMap(spec => spec?.terms.map(([name]) => name) ?? []))]
 }

@@ -24,7 +24,7 @@ const escapeText = (text: string) =>
 const number = (v: number) => Number(v.toPrecision(6)).toString()
 
 /** Round steps that cover a range. */
-export function ticksOf(low: number, high: number, count = 6): number[] {
+function ticksOf(low: number, high: number, count = 6): number[] {
   const raw = (high - low) / count || 1
   const base = 10 ** Math.floor(Math.log10(raw))
   const step = [1, 2, 5, 10].map(m => m * base).find(s => s >= raw) ?? raw
@@ -34,7 +34,7 @@ export function ticksOf(low: number, high: number, count = 6): number[] {
 }
 
 /** One line that names a row's precision: `4/16/16`, `int4/BF16`, `4 PTQ`. */
-export function precisionLabel(row: Configuration): string {
+function precisionLabel(row: Configuration): string {
   if (textOf(row, 'forward') !== undefined) return `${textOf(row, 'forward')} / ${textOf(row, 'backward') ?? 'BF16'}`
   const named = textOf(row, 'format_w') !== undefined || textOf(row, 'format_a') !== undefined
   const training = named

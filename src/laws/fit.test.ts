@@ -56,7 +56,7 @@ test.skipIf(expected.length === 0).each(expected.map(e => [`${e.data} ${e.filter
   'reaches the best fit: %s',
   async (_, e) => {
     const rows = await rowsOf(folder ?? '', e)
-    const found = fit(rows, findLaw(e.law), { objective: kindOf(e.objective), bootstrap: 0, starts: 120 })
+    const found = fit(rows, findLaw(e.law), { objective: kindOf(e.objective), bootstrap: 0, starts: 60 })
     expect(found.rows).toBe(e.rows)
     expect(Object.keys(found.parameters).sort()).toEqual([...e.free_parameters].sort())
     expect(found.objective / e.best).toBeCloseTo(1, 6)
@@ -101,6 +101,21 @@ test('names bad rows by line, missing columns, too few rows', () => {
   ).toThrow("law chinchilla needs a column 'D', the rows have N, loss")
   expect(() => fit(rows.slice(0, 5), law)).toThrow('5 rows are too few for law chinchilla: it has 5 free parameters')
   expect(() => fit(rows, law, { fix: { gama: 1 } })).toThrow("cannot fix 'gama'")
+})
+
+test('says what of the rows a law does not look at', () => {
+  const rows = [16, 8, 4, 3].flatMap(P_w =>
+    [1e8, 2e8, 4e8].map(
+      (N, i) => ({ N, D: 1e9 * (i + P_w), P_w, P_a: 16, P_post: i === 2 ? 3 : null, loss: 3 + 1 / (P_w + i) }) as Row,
+    ),
+  )
+  const warnings = (law: string) =>
+    fit(rows, findLaw(law), { bootstrap: 0, starts: 20, diagnose: false }).warnings.join()
+  expect(warnings('chinchilla')).toContain('4 rows were quantized after training, which chinchilla does not know of')
+  expect(warnings('chinchilla')).toContain('9 rows were trained at fewer than 16 bits')
+  expect(warnings('kumar_tied')).toContain(
+    '9 rows have other bits of activations than of weights; kumar_tied reads only P_w',
+  )
 })
 
 test('fixes, ties and bounds parameters', async () => {

@@ -74,7 +74,7 @@ export interface Solved {
 }
 
 /** Parameters of a law on given rows: its own, and one for each format. */
-export function parametersOn(law: Law, rows: readonly Configuration[]): Parameter[] {
+function parametersOn(law: Law, rows: readonly Configuration[]): Parameter[] {
   return [...law.parameters, ...(law.parametersFor?.(rows) ?? [])]
 }
 

@@ -40,7 +40,7 @@ function errorAt(levels: readonly number[], scale: number): number {
 }
 
 /** Least error over all scales, for sorted levels. */
-export function leastGaussianError(levels: readonly number[]): number {
+function leastGaussianError(levels: readonly number[]): number {
   const top = Math.max(Math.abs(levels[0]), Math.abs(levels[levels.length - 1]))
   const golden = (Math.sqrt(5) - 1) / 2
   let low = 0.2 / top

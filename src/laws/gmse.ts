@@ -8,7 +8,7 @@ import { NOTHING, numberOf, slot } from './law.ts'
 import { errorPiece, formatName, given, isPlain } from './pieces.ts'
 
 /** log(gmse)/log(1/4) of one side of a row: from its column, else from the format's name; 0 where not quantized. */
-export function logQuarter(row: Configuration, part: 'w' | 'a'): number {
+function logQuarter(row: Configuration, part: 'w' | 'a'): number {
   const column = `log_quarter_${part}`
   if (given(row[column])) return numberOf(row, column)
   const name = formatName(row, part)

@@ -75,7 +75,7 @@ export const kumarDelta: Law = {
 /**
  * D_crit, where d/dD of B D^-beta + delta is zero: (beta B / (gamma_D delta_1))^{1/(gamma_D + beta)}, delta_1 being the damage at D = 1.
  */
-export function criticalTokens(p: Parameters, unitDamage: number): number {
+function criticalTokens(p: Parameters, unitDamage: number): number {
   const beta = p['beta'] ?? p['alpha']
   return ((beta * p['B']) / (p['gamma_D'] * unitDamage)) ** (1 / (p['gamma_D'] + beta))
 }

@@ -91,7 +91,7 @@ function solveOptimalBits(list: readonly Part[], p: Parameters): number | null {
 }
 
 /** Table 2 of the paper; n_x are the offsets of appendix K, without which it does not reproduce its own figures. */
-export const KUMAR_TABLE2: Parameters = {
+const KUMAR_TABLE2: Parameters = {
   A: 4299,
   B: 18060,
   E: 2.7648,

@@ -120,7 +120,7 @@ export interface Law {
   columns: readonly Column[]
   fits: readonly PublishedFit[]
   core: Core
-  /** Why no row can be fitted to this law as it is, and what to do instead (kbit and apple_qat have fitters of their own). */
+  /** Why the search over starts does not apply to this law (kbit is solved, apple_qat predicts no loss). */
   notFitted?: string
   predict(parameters: Parameters, configuration: Configuration): Prediction
 }

@@ -8,7 +8,7 @@ import { formatName, freePiece, isPlain } from './pieces.ts'
 const QUEST = 'Panferov et al. 2025 (QuEST), arXiv 2502.05003'
 
 /** `eff <weights>/<activations>`, or null where neither is quantized. */
-export function multiplierName(row: Configuration): string | null {
+function multiplierName(row: Configuration): string | null {
   const weights = formatName(row, 'w')
   const activations = formatName(row, 'a')
   return isPlain(weights) && isPlain(activations) ? null : `eff ${weights}/${activations}`

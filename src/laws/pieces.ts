@@ -26,7 +26,7 @@ export function bitsPiece(column: 'P_w' | 'P_a' | 'P_kv', gamma: string, n?: str
   }
 }
 
-/** coefficient · ln of a column plus nothing else: a power law in that column with the exponent `parameter`. */
+/** coefficient · parameter · ln of a number of the row: a power law in it. */
 export function powerPiece(parameter: string, coefficient: number, column: (row: Configuration) => number): Piece {
   return {
     at: row => ({ locals: [parameter], x: [column(row)] }),
@@ -72,7 +72,7 @@ export function errorPiece(x: (row: Configuration) => number, names: readonly [s
   }
 }
 
-/** ln of a function of one parameter and no column: −power · ln(parameter + shift) and the like. */
+/** −parameter · ln(column + shift): a falling power law in a column that may be 0. */
 export function shiftedPowerPiece(parameter: string, column: string, shift: number, fallback: number): Piece {
   return {
     at: row => ({ locals: [parameter], x: [numberOf(row, column, fallback)] }),

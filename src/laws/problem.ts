@@ -171,11 +171,6 @@ export function naturalAt(parameters: readonly Parameter[], theta: ArrayLike<num
   )
 }
 
-/** theta of natural values. */
-export function thetaOf(parameters: readonly Parameter[], values: Readonly<Record<string, number>>): Float64Array {
-  return Float64Array.from(parameters, parameter => onScale(parameter, values[parameter.name]))
-}
-
 /** Objective, gradient (n) and curvature (n, n) at phi. */
 export function evaluateAt(problem: Problem, phi: Float64Array, curvature: Curvature, out: Evaluation): void {
   const { map, work } = problem

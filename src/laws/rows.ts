@@ -2,7 +2,7 @@
 // rows share a run. Whatever is wrong is named by line, with the reason.
 import { RequestError } from '../formats/error.ts'
 import { printQuantity } from '../table/quantity.ts'
-import { type Configuration, type Law, numberOf, type Range, textOf } from './law.ts'
+import { bitsOf, type Configuration, type Law, numberOf, type Range, textOf } from './law.ts'
 import { given, hasPost } from './pieces.ts'
 
 /** Rows that a law can be fitted to. */
@@ -71,6 +71,28 @@ function needColumns(law: Law, rows: readonly Configuration[]): void {
       )
 }
 
+/** Precision in the rows that a law does not look at, in words. */
+function unread(law: Law, rows: readonly Configuration[]): string[] {
+  const reads = (name: string) => law.columns.some(c => c.name === name)
+  const count = (test: (row: Configuration) => boolean) => rows.filter(test).length
+  const out: string[] = []
+  const post = reads('P_post') ? 0 : count(hasPost)
+  if (post > 0)
+    out.push(
+      `${post} rows were quantized after training, which ${law.name} does not know of (--where "P_post is empty" leaves them out)`,
+    )
+  if (reads('P_w') && !reads('P_a')) {
+    const differ = count(row => given(row['P_a']) && numberOf(row, 'P_a') !== bitsOf(row, 'P_w'))
+    if (differ > 0)
+      out.push(`${differ} rows have other bits of activations than of weights; ${law.name} reads only P_w`)
+  }
+  if (!reads('P_w') && !reads('forward')) {
+    const trained = count(row => bitsOf(row, 'P_w') < 16 || bitsOf(row, 'P_a') < 16 || bitsOf(row, 'P_kv') < 16)
+    if (trained > 0) out.push(`${trained} rows were trained at fewer than 16 bits, which ${law.name} does not know of`)
+  }
+  return out
+}
+
 /** Checks and prepares rows; a law of PTQ damage leaves out rows without P_post. */
 export function prepareRows(rows: readonly Configuration[], law: Law, options: PrepareOptions = {}): Prepared {
   const { unit = 'line', skipBad = false } = options
@@ -98,6 +120,7 @@ export function prepareRows(rows: readonly Configuration[], law: Law, options: P
     warnings.push(`${bad.length} rows left out: ${bad.slice(0, 10).join('; ')}${bad.length > 10 ? '; …' : ''}`)
   if (training > 0) warnings.push(`${training} rows without P_post left out`)
   const used = kept.map(i => rows[i])
+  warnings.push(...unread(law, used))
   const target = Float64Array.from(used, row =>
     law.response === 'delta' ? numberOf(row, 'loss') - numberOf(row, 'loss_before_ptq') : numberOf(row, 'loss'),
   )

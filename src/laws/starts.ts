@@ -94,7 +94,7 @@ export function project(problem: Problem, phi: Float64Array): boolean {
 }
 
 /** One random start, or undefined where no draw of twenty lies in the law's domain. */
-export function drawStart(problem: Problem, random: () => number): Float64Array | undefined {
+function drawStart(problem: Problem, random: () => number): Float64Array | undefined {
   const { bound, free } = problem
   const least = bound.data.target.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY)
   const floor = bound.core.gamma !== undefined ? bound.core.E?.terms[0][0] : undefined
