@@ -25,6 +25,9 @@ const HARMLESS = [
   'attention.value_length',
 ]
 
+/** Families whose window llama.cpp has a key for. */
+const WINDOWED: readonly string[] = ['mistral', 'starcoder2', 'gemma2', 'gemma3_text']
+
 /** Numbers that llama.cpp stores in one key for all layers or as a list with one for each; a list must agree. */
 function perLayer(keys: ConfigReader, key: string, fallback?: number): number {
   const value = keys.value(key)
@@ -136,7 +139,13 @@ export function configOfGguf(
   }
   const fraction = { partial_rotary_factor: rotated / headSize }
   const bias = { attention_bias: has('blk.0.attn_q.bias'), mlp_bias: has('blk.0.ffn_up.bias') }
-  const parallel = keys.value('use_parallel_residual')
+  const partial = ['phi', 'stablelm', 'gpt_neox'].includes(family)
+  if (!partial && rotated !== headSize)
+    throw new RequestError(
+      `the GGUF file has rope.dimension_count ${rotated}, expected ${headSize} for a ${family} model`,
+    )
+  if (window !== null && !WINDOWED.includes(family))
+    throw new RequestError(`the GGUF file has attention.sliding_window ${window}, which no ${family} model has`)
   const raw = ((): Record<string, unknown> => {
     switch (family) {
       case 'llama':
@@ -182,9 +191,13 @@ export function configOfGguf(
       case 'phi':
         return { ...llamaLike, ...fraction, layer_norm_eps: eps }
       case 'stablelm':
+        keys.value('use_parallel_residual') // converters write true whatever the model is; llama.cpp looks for the norm
         return {
           ...{ ...llamaLike, ...fraction, layer_norm_eps: eps, use_qkv_bias: has('blk.0.attn_q.bias') },
-          ...{ use_parallel_residual: !has('blk.0.ffn_norm.weight'), qk_layernorm: has('blk.0.attn_q_norm.weight') },
+          ...{
+            use_parallel_residual: !has('blk.0.ffn_norm.weight'),
+            qk_layernorm: has('blk.0.attn_q_norm.weight'),
+          },
         }
       case 'gpt2':
         return {
@@ -202,7 +215,7 @@ export function configOfGguf(
             ...common,
             intermediate_size: hidden,
             layer_norm_eps: eps,
-            use_parallel_residual: parallel !== false,
+            use_parallel_residual: keys.flag('use_parallel_residual', true),
             attention_bias: has('blk.0.attn_qkv.bias'),
           },
           ...{ rotary_emb_base: theta, rotary_pct: rotated / headSize, rope_scaling: rope.rope_scaling },
