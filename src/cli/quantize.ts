@@ -11,7 +11,7 @@ import { allocate } from '../quantize/allocate.ts'
 import type { Calibration } from '../quantize/calibration.ts'
 import { calibrationOf } from '../quantize/calibration-text.ts'
 import { expandFormats } from '../quantize/formats.ts'
-import { readImatrix, writeImatrix } from '../quantize/imatrix.ts'
+import { imatrixName, readImatrix, writeImatrix } from '../quantize/imatrix.ts'
 import { collectImportance } from '../quantize/importance.ts'
 import type { QuantizedMatrix } from '../quantize/layer.ts'
 import { bytesAt, fileNames, writeQuantized } from '../quantize/output.ts'
@@ -104,7 +104,7 @@ export function register(command: Command): void {
     .option('--menu <formats>', 'formats to choose from (default int{2,3,4,5,6,8}@64)')
     .option(
       '--imatrix <file>',
-      "llama.cpp's importance matrix: read where the file is, else made of --calibration and written",
+      "llama.cpp's importance matrix: weighs the errors of --target-bits and --target-size; made of --calibration and written where there is none",
     )
     .option('--seed <n>', 'of +hadamard and +sr', '0')
     .option('--threads <n>', 'threads of the kernels')
@@ -201,6 +201,8 @@ async function budgetPlan(options: Options, model: LoadedModel): Promise<{ plan:
       ? null
       : { text: await tokenizeText(model.tokenizer, readText(source)), kernels: createKernels({ threads }), limit: 8 }
   const progress = startProgress('sensitivity', free.length, 'tensors', { quiet: options.json })
+  const importance =
+    options.imatrix !== undefined && existsSync(options.imatrix) ? readImatrix(options.imatrix).entries : undefined
   const choices = measureChoices(
     model,
     free.map(({ spec }) => spec),
@@ -208,6 +210,7 @@ async function budgetPlan(options: Options, model: LoadedModel): Promise<{ plan:
     defaultSolvers({ threads }),
     measured,
     done => progress.update(done),
+    name => importance?.get(imatrixName(name) ?? '')?.means,
   )
   progress.stop()
   const parameters = free.reduce((sum, { spec }) => sum + spec.shape.reduce((a, b) => a * b, 1), 0)
@@ -397,6 +400,7 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
         staticGroups: options.staticGroups,
         groupScales,
       },
+      toBf16: options.dequantize,
       aliases: fileNames(model),
       storedBits: storedBitsOf(model),
       keepValues:

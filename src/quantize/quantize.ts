@@ -1,5 +1,6 @@
 // A model and a format in, the quantized model out, with what every tensor lost and cost. Tensors are taken one after
 // another, in the order of the blocks; what has been quantized is what calibration text then runs through.
+import { roundToBf16, widenBf16 } from '../checkpoint/numbers.ts'
 import { bitsPerParameter, type Format, printFormat, RequestError } from '../formats/index.ts'
 import type { ParameterSpec } from '../model/config.ts'
 import { createInference } from '../model/inference.ts'
@@ -34,6 +35,8 @@ export interface QuantizeOptions extends Selection {
   /** Bits of numbers that stay as stored; by default as they are in memory. */
   storedBits?: (spec: { name: string }) => number
   solvers?: Solvers
+  /** Values are rounded once more, to bf16: what a dequantized checkpoint stores. */
+  toBf16?: boolean
   /** false: the model that comes back keeps the weights as they were, which spares their memory (rtn only). */
   keepValues?: boolean
   /** Called with each finished tensor; what it is given is not kept here. */
@@ -80,6 +83,7 @@ export function quantizeModel(model: Model, options: QuantizeOptions): Quantized
   const tensors: QuantizedTensor[] = []
 
   const finish = ({ spec, format }: Chosen, weight: Float32Array, matrix: QuantizedMatrix, moments?: InputMoments) => {
+    if (options.toBf16) matrix.values = widenBf16(roundToBf16(matrix.values))
     const tensor: QuantizedTensor = {
       name: spec.name,
       format: printFormat(format),
@@ -123,6 +127,9 @@ export function quantizeModel(model: Model, options: QuantizeOptions): Quantized
   if (method === 'rtn') for (const each of chosen) quantizeOne(each)
   else walkBlocks(quantized, chosen, quantizeOne, options, solvers)
 
+  if (options.toBf16)
+    for (const [name, weights] of parameters)
+      if (!(weights instanceof Uint16Array)) parameters.set(name, widenBf16(roundToBf16(weights)))
   const order = new Map(chosen.map(({ spec }, i) => [spec.name, i]))
   tensors.sort((a, b) => order.get(a.name)! - order.get(b.name)!)
   return { model: quantized, tensors, ...account(quantized, tensors, options) }

@@ -24,7 +24,9 @@ export function openResume(out: string, request: unknown): Resume {
     finished(name, format) {
       if (!existsSync(file(name))) return undefined
       const { encoded, order } = deserialize(readFileSync(file(name))) as QuantizedMatrix
-      return encoded.format === printFormat(format) ? { encoded, order, values: decodeMatrix(encoded, order) } : undefined
+      return encoded.format === printFormat(format)
+        ? { encoded, order, values: decodeMatrix(encoded, order) }
+        : undefined
     },
     keep(name, matrix) {
       if (existsSync(file(name))) return

@@ -21,7 +21,18 @@ export interface SensitivityText {
   limit: number
 }
 
-/** Choices of each tensor, with bits and measured loss, in the order of the menu. */
+/** Sum of squared differences, each input dimension weighed by its importance over the mean of all. */
+export function weightedError(a: Float32Array, b: Float32Array, weights: Float32Array | undefined): number {
+  if (!weights) return squaredError(a, b)
+  let mean = 0
+  for (const weight of weights) mean += weight / weights.length
+  if (!(mean > 0)) return squaredError(a, b)
+  let sum = 0
+  for (let i = 0; i < a.length; i++) sum += ((a[i] - b[i]) ** 2 * weights[i % weights.length]) / mean
+  return sum
+}
+
+/** Choices of each tensor, with bits and measured loss, in the order of the menu; `importance` weighs a tensor's input dimensions. */
 export function measureChoices(
   model: Model,
   specs: readonly ParameterSpec[],
@@ -29,11 +40,14 @@ export function measureChoices(
   solvers: Solvers,
   measured: SensitivityText | null,
   onTensor: (done: number) => void = () => {},
+  importance: (name: string) => Float32Array | undefined = () => undefined,
 ): Choice[][] {
   return specs.map((spec, done) => {
     const stored = model.parameters.get(spec.name)!
     const weight = widen(stored, new Float32Array(stored.length)) as Float32Array
     const size = sizeOf(spec.shape)
+    const given = importance(spec.name)
+    const weights = given?.length === spec.shape[1] ? given : undefined
     let coarsest = 0
     let values: Float32Array | null = null
     const choices = menu.map((format, i) => {
@@ -41,7 +55,7 @@ export function measureChoices(
       const choice = {
         format: printFormat(format),
         bits: tensorBits(format, spec.shape),
-        loss: squaredError(weight, rounded),
+        loss: weightedError(weight, rounded, weights),
       }
       if (values === null || choice.loss > coarsest) {
         coarsest = choice.loss
@@ -49,7 +63,7 @@ export function measureChoices(
       }
       return choice
     })
-    let factor = 1 / Math.max(squaredError(weight, new Float32Array(size)), 1e-300)
+    let factor = 1 / Math.max(weightedError(weight, new Float32Array(size), weights), 1e-300)
     if (measured && values && coarsest > 0) {
       const changed: Model = { config: model.config, parameters: new Map(model.parameters).set(spec.name, values) }
       const { kl } = compare(changed, model, measured.kernels, measured.text, {

@@ -1,0 +1,91 @@
+// What is written reads back as exactly what was evaluated, whatever the layout.
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, expect, test } from 'vitest'
+import type { ModelConfig } from '../model/config.ts'
+import { type LoadedModel, loadModel } from '../model/load.ts'
+import { initialModel } from '../model/model.ts'
+import { saveModel } from '../model/save.ts'
+import { createKernels } from '../tensor/index.ts'
+import type { QuantizedMatrix } from './layer.ts'
+import { writeQuantized } from './output.ts'
+import { quantizeModel } from './quantize.ts'
+import { recipeFormat } from './recipes.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'bitlaw-quantize-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const kernels = createKernels({ threads: 1 })
+
+const config: ModelConfig = {
+  family: 'llama', vocab: 96, width: 64, layers: 2, heads: 4, kvHeads: 2, headSize: 16, hidden: 128, context: 32,
+  norm: { kind: 'rms', eps: 1e-5, gain: true, bias: false, gainOffset: 0 },
+  normPlacement: 'pre', residual: 'sequential', finalNorm: true, embeddingNorm: false, embeddingWidth: 64, embeddingScale: 1,
+  position: { kind: 'rope', theta: 10000, fraction: 1 }, mlp: { gated: true, activation: 'silu' },
+  bias: { qkv: false, output: false, mlp: false, head: false }, qkNorm: 'none',
+  attention: { scale: 0.25, clip: null, softcap: null }, logitSoftcap: null, tied: true,
+} // biome-ignore format: a record
+
+async function source(): Promise<LoadedModel> {
+  const path = join(folder, 'source')
+  if (!existsSync(path)) {
+    const model = initialModel(config, 1, { kernels })
+    await saveModel(path, model, {})
+  }
+  return loadModel(path, { tokenizer: false })
+}
+
+const calibration = { ids: Int32Array.from({ length: 256 }, (_, i) => (i * 37 + (i >> 3)) % 96), length: 32 }
+
+const CASES = [
+  ['int4@64', 'rtn', 'bitlaw'], ['int4full@32', 'rtn', 'compressed-tensors'], ['uint4@64', 'gptq', 'compressed-tensors'],
+  ['uint8@channel', 'rtn', 'compressed-tensors'], ['int8@channel', 'gptq', 'compressed-tensors'], ['int4full@64/bf16', 'rtn', 'compressed-tensors'],
+  ['uint3@64', 'gptq', 'gptq'], ['int2full@32', 'rtn', 'gptq'], ['uint2@channel/fp32', 'rtn', 'gptq'], ['int3@32', 'gptq', 'bitlaw'],
+  ['nf4@64/dyn8x256', 'gptq', 'bitlaw'], ['fp4e2m1@32/e4m3', 'gptq', 'bitlaw'], ['quantile4@64', 'gptq', 'bitlaw'], ['nf4@64+hadamard', 'gptq', 'bitlaw'],
+  ['int4@64+proxy2%', 'gptq', 'bitlaw'], ['int4@64+clip', 'gptq', 'bitlaw'], ['int4@64', 'awq', 'bitlaw'], ['mxfp4', 'rtn', 'bitlaw'], ['int4@tensor', 'gptq', 'bitlaw'],
+] as const // biome-ignore format: a table
+
+for (const [format, method, layout] of CASES)
+  for (const actOrder of method === 'gptq' && layout !== 'bitlaw' ? [false, true] : [false])
+    test(`${format} by ${method}${actOrder ? ' in activation order' : ''} goes into ${layout} and back`, async () => {
+      const model = await source()
+      const matrices = new Map<string, QuantizedMatrix>()
+      const done = quantizeModel(model, {
+        format, method, calibration, kernels, gptq: { actOrder }, onTensor: (tensor, matrix) => matrices.set(tensor.name, matrix),
+      }) // biome-ignore format: short
+      const out = join(folder, 'out')
+      expect(await writeQuantized(out, model, done.model, matrices)).toBe(layout)
+      const back = await loadModel(out, { dtype: 'float32', tokenizer: false })
+      for (const [name, values] of done.model.parameters) {
+        const read = back.parameters.get(name)!
+        expect(read.length).toBe(values.length)
+        let differing = 0
+        for (let i = 0; i < values.length; i++) if (read[i] !== values[i]) differing++
+        expect(differing, name).toBe(0)
+      }
+      expect(readdirSync(folder).filter(name => name.startsWith('.'))).toEqual([])
+    })
+
+test('a dequantized folder holds the bf16 numbers that were counted', async () => {
+  const model = await source()
+  const done = quantizeModel(model, { format: 'int4@64', toBf16: true })
+  const out = join(folder, 'plain')
+  expect(await writeQuantized(out, model, done.model, new Map(), { dequantize: true })).toBe('plain')
+  const back = await loadModel(out, { dtype: 'float32', tokenizer: false })
+  for (const [name, values] of done.model.parameters) expect([...back.parameters.get(name)!]).toEqual([...values])
+  expect(JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'))['quantization_config']).toBeUndefined()
+})
+
+test('a recipe goes into GGUF and back', async () => {
+  const model = await source()
+  const matrices = new Map<string, QuantizedMatrix>()
+  const done = quantizeModel(model, {
+    format: spec => recipeFormat('q4_k_m', spec, model.config),
+    include: ['*'],
+    onTensor: (tensor, matrix) => matrices.set(tensor.name, matrix),
+  })
+  const out = join(folder, 'model.gguf')
+  expect(await writeQuantized(out, model, done.model, matrices)).toBe('gguf')
+  const back = await loadModel(out, { dtype: 'float32', tokenizer: false })
+  for (const [name, values] of done.model.parameters) expect([...back.parameters.get(name)!], name).toEqual([...values])
+})
