@@ -33,8 +33,14 @@ export const dataSchema = z.strictObject(
         { error: '{ kind: bytes }, { kind: bpe, vocab: 4096 } (at least 257) or a path to tokenizer.json' },
       )
       .default({ kind: 'bytes' }),
+    /** Share of the training tokens that are replaced by others of the corpus; what is held out stays as it is. */
+    degrade: z
+      .number('a share of tokens from 0 to below 1')
+      .min(0, 'a share of tokens from 0 to below 1')
+      .lt(1, 'a share of tokens from 0 to below 1')
+      .optional(),
   },
-  'data: { train, valid, tokenizer }',
+  'data: { train, valid, tokenizer, degrade }',
 )
 
 /** `model`: a family and its sizes; what is left out is as the family has it. */

@@ -8,6 +8,7 @@ import { trainBpe } from '../text/bpe.ts'
 import { byteLevelConfig, bytesTokenizer } from '../text/bytes.ts'
 import { cacheFolder, hashOf, tokenizerTraits, writeWhole } from '../text/cache.ts'
 import { loadDocuments, sourceName } from '../text/corpus.ts'
+import { degradeStream } from '../text/degrade.ts'
 import { permutation, randomStream } from '../text/random.ts'
 import { type DocumentInfo, openStream, scanDocuments, type TokenStream, tokenizeCorpus } from '../text/shards.ts'
 import { openTokenizer, type Tokenizer } from '../text/tokenizer.ts'
@@ -121,7 +122,7 @@ export async function openData(
   const heldInOrder = [...held].sort((a, b) => a - b)
   return {
     tokenizer,
-    train: openStream(shard, [...chosen]),
+    train: degradeStream(openStream(shard, [...chosen]), data.degrade ?? 0, seed),
     valid: openStream(heldShard, heldInOrder),
     documents: { train: chosen.size, valid: held.size },
     bytes: { train: bytes(documents, chosen), valid: bytes(heldDocuments, held) },
@@ -131,6 +132,7 @@ export async function openData(
       ...[...chosen].map(i => documents[i].hash),
       'valid',
       ...heldInOrder.map(i => heldDocuments[i].hash),
+      ...(data.degrade ? ['degrade', data.degrade, seed] : []),
     ),
     notices,
   }
