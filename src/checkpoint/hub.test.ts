@@ -18,6 +18,9 @@ let folder: string
 let server: Server
 let requests: { url: string; token: string | undefined }[]
 let files: Record<string, Uint8Array>
+/** What the server says instead of the true hash, and what it knows the hash of large files to be. */
+let tagOverride: string | undefined
+let trueHash = ''
 const before = new Map<string, string | undefined>()
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
@@ -54,11 +57,19 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
       JSON.stringify({ _id: '1', id: api[1], sha, siblings: Object.keys(files).map(rfilename => ({ rfilename })) }),
     )
   }
+  if (/\/paths-info\//.test(url.pathname)) {
+    response.writeHead(200, { 'Content-Type': 'application/json' })
+    return void response.end(
+      JSON.stringify([
+        { type: 'file', path: 'model.safetensors', size: 1, oid: 'x', lfs: { oid: trueHash, size: 1, pointerSize: 1 } },
+      ]),
+    )
+  }
   const resolved = /^\/(\w+\/[\w-]+)\/resolve\/(\w+)\/([\w.-]+)$/.exec(url.pathname)
   const store = /^\/store\/([\w.-]+)$/.exec(url.pathname)
   const bytes = files[resolved?.[3] ?? store?.[1] ?? '']
   if (!bytes) return void fail(404, 'EntryNotFound')
-  const tag = `"${sha256(bytes)}"`
+  const tag = `"${tagOverride ?? sha256(bytes)}"`
   if (resolved?.[3].endsWith('.safetensors'))
     return void response
       .writeHead(302, { Location: `/store/${resolved[3]}`, 'X-Linked-ETag': tag, 'X-Repo-Commit': resolved[2] })
@@ -84,6 +95,7 @@ beforeEach(async () => {
     'training_args.bin': new Uint8Array(10),
   }
   requests = []
+  tagOverride = undefined
   server = createServer(answer)
   await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
   process.env['HF_ENDPOINT'] = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
@@ -179,6 +191,17 @@ test('tokens are sent, and errors say what is wrong', async () => {
   expect(requests.filter(({ token }) => token === 'Bearer secret').length).toBeGreaterThan(3)
   await expect(hubFolder({ name: 'someone/none', revision: 'main' })).rejects.toThrow("no model 'someone/none'")
   await expect(hubFolder({ ...small, revision: 'nowhere' })).rejects.toThrow("no model 'someone/small@nowhere'")
+})
+
+test('a download with another hash than the hub tells is refused', async () => {
+  tagOverride = 'f'.repeat(64)
+  trueHash = 'e'.repeat(64)
+  files = { 'config.json': files['config.json'], 'model.safetensors': files['model.safetensors'] }
+  await expect(hubFolder(small)).rejects.toThrow('came with the hash')
+  tagOverride = 'd'.repeat(64)
+  trueHash = sha256(files['config.json'])
+  delete files['model.safetensors']
+  await expect(hubFolder(small)).rejects.toThrow('has no weights')
 })
 
 test('a snapshot that lacks a file is no snapshot', async () => {

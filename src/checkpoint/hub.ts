@@ -17,7 +17,7 @@ import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { downloadFile, fileDownloadInfo, HubApiError, listFiles, modelInfo } from '@huggingface/hub'
+import { downloadFile, fileDownloadInfo, HubApiError, listFiles, modelInfo, pathsInfo } from '@huggingface/hub'
 import { RequestError } from '../formats/error.ts'
 import { shardNames } from './folder.ts'
 
@@ -178,7 +178,9 @@ async function fetchFile(hub: HubName, path: string, folder: string, snapshot: s
     if (info.size > 1e6) process.stderr.write(`downloading ${hub.name} ${path} (${Math.round(info.size / 1e6)} MB)\n`)
     const content = await downloadFile({ ...common, downloadInfo: info })
     if (!content) throw new RequestError(`'${spell(hub)}' has no file '${path}'`)
-    await writeChecked(content, `${blob}.${process.pid}.incomplete`, blob, info.size, hash, path)
+    const digest = await writeCounted(content, `${blob}.${process.pid}.incomplete`, info.size, path)
+    await checkHash(hub, path, hash, digest, `${blob}.${process.pid}.incomplete`)
+    renameSync(`${blob}.${process.pid}.incomplete`, blob)
   }
   mkdirSync(dirname(link), { recursive: true })
   if (lstatSync(link, { throwIfNoEntry: false })) rmSync(link)
@@ -189,15 +191,8 @@ async function fetchFile(hub: HubName, path: string, folder: string, snapshot: s
   }
 }
 
-/** Writes a download to a temporary name and renames it when length and hash (sha256 where the tag is one) are right. */
-async function writeChecked(
-  content: Blob,
-  temporary: string,
-  blob: string,
-  size: number,
-  hash: string,
-  path: string,
-): Promise<void> {
+/** Writes a download to a temporary name; gives its sha256. Throws where its length is not what was told. */
+async function writeCounted(content: Blob, temporary: string, size: number, path: string): Promise<string> {
   const digest = createHash('sha256')
   let length = 0
   const count = new Transform({
@@ -208,16 +203,22 @@ async function writeChecked(
     },
   })
   try {
-    await pipeline(
-      Readable.fromWeb(content.stream() as Parameters<typeof Readable.fromWeb>[0]),
-      count,
-      createWriteStream(temporary),
-    )
+    const source = Readable.fromWeb(content.stream() as Parameters<typeof Readable.fromWeb>[0])
+    await pipeline(source, count, createWriteStream(temporary))
     if (length !== size) throw new Error(`'${path}' came with ${length} bytes, expected ${size}`)
-    if (/^[0-9a-f]{64}$/.test(hash) && digest.digest('hex') !== hash)
-      throw new Error(`'${path}' came with another hash than the hub tells`)
-    renameSync(temporary, blob)
-  } finally {
+  } catch (error) {
     rmSync(temporary, { force: true })
+    throw error
   }
+  return digest.digest('hex')
+}
+
+/** Throws where a large file has another sha256 than the hub tells; a store behind the hub may have tags of its own, so the hub is asked. */
+async function checkHash(hub: HubName, path: string, tag: string, digest: string, temporary: string): Promise<void> {
+  if (!/^[0-9a-f]{64}$/.test(tag) || tag === digest) return
+  const common = { repo: hub.name, revision: hub.revision, paths: [path], ...connection() }
+  const [info] = await pathsInfo(common).catch(() => [])
+  if (info?.lfs?.oid === undefined || info.lfs.oid === digest) return
+  rmSync(temporary, { force: true })
+  throw new Error(`'${path}' came with the hash ${digest}, expected ${info.lfs.oid}`)
 }

@@ -71,7 +71,7 @@ describe.each(files.filter(name => name.endsWith('.json') && name !== 'strings.j
   })
 })
 
-describe.each(files.filter(name => name.endsWith('.gguf')))('%s', name => {
+describe.each(files.filter(name => name.endsWith('.gguf') && files.includes(`${name}.inp`)))('%s', name => {
   test("llama.cpp's own strings", async () => {
     const path = join(folder as string, name)
     const texts = readFileSync(`${path}.inp`, 'utf8').split('\n__ggml_vocab_test__\n')

@@ -45,3 +45,10 @@ describe.each(folders)('%s', folder => {
     }
   })
 })
+
+test.skipIf(folders.length === 0)('a changed weight would be noticed', async () => {
+  const model = await loadModel(folders[0], { dtype: 'float32' })
+  const weights = model.parameters.get('layers.0.q.weight')!
+  weights[0] += 0.1
+  expect(logitError(model, folders[0])).toBeGreaterThan(1e-4)
+})
