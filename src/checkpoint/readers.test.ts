@@ -1,5 +1,5 @@
 // Readers of untrusted files: the sample is read, and any other bytes give its tensors or a clear error, never anything else.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -131,6 +131,23 @@ test('safetensors headers that lie', () => {
   const huge = new Uint8Array(16)
   new DataView(huge.buffer).setBigUint64(0, 2n ** 63n, true)
   expect(readAll(openSafetensors, huge)).toMatch(/header of/)
+})
+
+test('a file of 10 GB is read by place, never whole', () => {
+  const large = 10 * 2 ** 30
+  const entries = `{"hole":{"dtype":"U8","shape":[${large}],"data_offsets":[0,${large}]},"w":{"dtype":"F32","shape":[2],"data_offsets":[${large},${large + 8}]}}`
+  writeFileSync(path, withHeader(entries))
+  const start = statSync(path).size
+  const descriptor = openSync(path, 'r+')
+  ftruncateSync(descriptor, start + large)
+  writeSync(descriptor, new Uint8Array(Float32Array.of(3, 4).buffer), 0, 8, start + large)
+  closeSync(descriptor)
+  const before = process.memoryUsage.rss()
+  const file = openSafetensors(path)
+  expect([...new Float32Array(file.read('w').buffer)]).toEqual([3, 4])
+  expect(file.info('hole').bytes).toBe(large)
+  file.close()
+  expect(process.memoryUsage.rss() - before).toBeLessThan(200e6)
 })
 
 test('names like __proto__ are names', () => {

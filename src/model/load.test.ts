@@ -146,6 +146,45 @@ test('references that are none', async () => {
   await refused(folder, 'no weights')
 })
 
+test('weights packed by GPTQ are (out, in), also where the family stores (in, out)', async () => {
+  const width = 32
+  const config = {
+    model_type: 'gpt2',
+    vocab_size: 4,
+    n_embd: width,
+    n_head: 2,
+    n_layer: 1,
+    n_inner: width,
+    n_positions: 4,
+  }
+  const { config: record, family } = parseConfig(config)
+  tensors = tensorPlaces(record, family.tensors(record)).map(place => ({
+    ...{ name: place.file, dtype: 'F32', shape: place.shape },
+    data: () => new Float32Array(place.shape.reduce((a, b) => a * b, 1)),
+  }))
+  const layer = 'transformer.h.0.attn.c_proj'
+  tensors = tensors.filter(tensor => tensor.name !== `${layer}.weight`)
+  // codes of 8 bits, output o and input i: (o + 2 i) % 256; zero point 1 is stored as 0
+  const words = Int32Array.from({ length: 8 * width }, (_, at) => {
+    const [word, output] = [Math.floor(at / width), at % width]
+    return [3, 2, 1, 0].reduce((sum, i) => (sum << 8) | (output + 2 * (4 * word + i)), 0)
+  })
+  const part = (name: string, dtype: string, shape: number[], data: Int32Array | Float32Array): TensorToWrite => ({
+    name: `${layer}.${name}`,
+    dtype,
+    shape,
+    data: () => data,
+  })
+  tensors.push(
+    part('qweight', 'I32', [8, width], words),
+    part('qzeros', 'I32', [1, 8], new Int32Array(8)),
+    part('scales', 'F32', [1, width], new Float32Array(width).fill(0.5)),
+  )
+  const model = await load({ ...config, quantization_config: { quant_method: 'gptq', bits: 8 } })
+  const o = model.parameters.get('layers.0.o.weight') as Float32Array
+  expect([o[0], o[1], o[width], o[5 * width + 3]]).toEqual([-0.5, 0.5, 0, 5])
+})
+
 /** A GGUF Llama of one layer; `split`: in two parts. */
 function writeLlama(split: boolean): string {
   const shapes: Record<string, number[]> = {
