@@ -7,6 +7,7 @@ import { bind } from './core.ts'
 import type { FitOptions, Solved } from './fit.ts'
 import { affine } from './jet.ts'
 import { type Configuration, type Law, numberOf, type Parameter, type Piece, textOf } from './law.ts'
+import { largestOf, smallestOf } from './linear.ts'
 import { given, hasPost } from './pieces.ts'
 import { createProblem, naturalAt, phiAt, thetaAt } from './problem.ts'
 import { search } from './starts.ts'
@@ -73,7 +74,7 @@ export function findConfounds(solved: Solved, options: FitOptions, warnings: str
   if (rows.length === 0 || !problem.free.includes(name)) return []
   const schedules = new Set(rows.map(row => textOf(row, 'schedule')?.toLowerCase()).filter(s => s !== undefined))
   const rates = rows.map(FORMS.linear)
-  const varies = rows.every(row => given(row['lr_fraction'])) && Math.max(...rates) - Math.min(...rates) > 1e-6
+  const varies = rows.every(row => given(row['lr_fraction'])) && largestOf(rates) - smallestOf(rates) > 1e-6
   const unable = (why: string) =>
     warnings.push(`${why}: whether the damage follows D or the decay of the learning rate cannot be told apart`)
   if (!varies) {
@@ -170,7 +171,11 @@ export function findConfounds(solved: Solved, options: FitOptions, warnings: str
 /** Correlation of ln D with lr_fraction inside sizes of N (means of each size taken out). */
 function withinSizes(rows: readonly Configuration[]): number {
   const groups = new Map<number, Configuration[]>()
-  for (const row of rows) groups.set(numberOf(row, 'N'), [...(groups.get(numberOf(row, 'N')) ?? []), row])
+  for (const row of rows) {
+    const group = groups.get(numberOf(row, 'N'))
+    if (group) group.push(row)
+    else groups.set(numberOf(row, 'N'), [row])
+  }
   const tokens: number[] = []
   const rates: number[] = []
   for (const group of groups.values()) {

@@ -1,8 +1,10 @@
 // The figure of a fit as an SVG string: measured against predicted, and residuals by precision. No library, so that it
 // can be drawn anywhere a fit can be made.
+
 import { predictions } from './core.ts'
 import type { Solved } from './fit.ts'
 import { bitsOf, type Configuration, numberOf, textOf } from './law.ts'
+import { largestOf, smallestOf } from './linear.ts'
 import { formatName, given } from './pieces.ts'
 
 const COLOURS = [
@@ -51,8 +53,8 @@ interface Scale {
 }
 
 function scale(values: readonly number[], from: number, to: number): Scale {
-  let low = Math.min(...values)
-  let high = Math.max(...values)
+  let low = smallestOf(values)
+  let high = largestOf(values)
   const room = (high - low || Math.abs(high) || 1) * 0.05
   low -= room
   high += room
@@ -82,7 +84,7 @@ function frame(x: Scale | null, y: Scale, title: string, xLabel: string, yLabel:
 export function fitFigure({ law, prepared, problem, theta }: Solved): string {
   const predicted = predictions(problem.bound, theta)
   const measured = [...prepared.target]
-  const logarithmic = law.response === 'delta' && Math.max(...measured) > 30 * Math.min(...measured)
+  const logarithmic = law.response === 'delta' && largestOf(measured) > 30 * smallestOf(measured)
   const shown = (v: number) => (logarithmic ? Math.log10(v) : v)
   const labels = prepared.rows.map(precisionLabel)
   const names = [...new Set(labels)].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
@@ -97,7 +99,7 @@ export function fitFigure({ law, prepared, problem, theta }: Solved): string {
     (v, i) =>
       `<circle cx="${number(x.at(shown(predicted[i])))}" cy="${number(y.at(shown(v)))}" r="3" fill="${colour(labels[i])}" fill-opacity="0.75">${hint(i)}</circle>`,
   )
-  const [low, high] = [Math.min(...all), Math.max(...all)]
+  const [low, high] = [smallestOf(all), largestOf(all)]
   const diagonal = `<line x1="${number(x.at(low))}" y1="${number(y.at(low))}" x2="${number(x.at(high))}" y2="${number(y.at(high))}" stroke="#333" stroke-dasharray="4 3"/>`
 
   const residuals = measured.map((v, i) => 100 * Math.log(v / predicted[i]))

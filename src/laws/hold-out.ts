@@ -1,9 +1,11 @@
 // Held-out error: fit without some rows, predict them. The rows left out are the largest models, the most tokens, one
 // precision at a time, one size at a time, or random folds (whole clusters).
+
 import { RequestError } from '../formats/error.ts'
 import { bind, predictions, reweigh } from './core.ts'
 import type { FitOptions, Solved } from './fit.ts'
 import { bitsOf, type Configuration, numberOf, textOf } from './law.ts'
+import { largestOf, smallestOf } from './linear.ts'
 import { minimise } from './minimise.ts'
 import { formatName, given } from './pieces.ts'
 import { thetaAt, withBound } from './problem.ts'
@@ -52,7 +54,7 @@ export function sizeGroups(values: readonly number[]): Int32Array {
 function largest(values: readonly number[]): Int32Array {
   const group = sizeGroups(values)
   const need = Math.max(3, values.length / 20)
-  for (let from = Math.max(...group); from > 0; from--) {
+  for (let from = largestOf(group); from > 0; from--) {
     const out = group.map(g => (g >= from ? 1 : 0))
     if (out.reduce((a, b) => a + b, 0) >= need) return out
   }
@@ -71,7 +73,12 @@ export function splitsOf(
 ): number[][] {
   const byGroup = (group: ArrayLike<number>, skip?: number): number[][] => {
     const out = new Map<number, number[]>()
-    for (let i = 0; i < rows.length; i++) if (group[i] !== skip) out.set(group[i], [...(out.get(group[i]) ?? []), i])
+    for (let i = 0; i < rows.length; i++) {
+      if (group[i] === skip) continue
+      const members = out.get(group[i])
+      if (members) members.push(i)
+      else out.set(group[i], [i])
+    }
     return [...out.values()]
   }
   const column = (name: string) => rows.map(row => numberOf(row, name))
@@ -148,7 +155,7 @@ export function heldOutFit(solved: Solved, holdOut: HoldOut, options: FitOptions
   if (splits.length === 0 || splits.every(left => left.length === rows.length))
     throw new RequestError(`nothing can be held out by ${holdOut}: all ${rows.length} rows are alike in it`)
   const free = solved.problem.free.length
-  const most = Math.max(...splits.map(left => left.length))
+  const most = largestOf(splits.map(left => left.length))
   const warnings: string[] = []
   if (rows.length - most <= free)
     warnings.push(`holding out ${most} of ${rows.length} rows leaves too few for ${free} parameters`)
@@ -164,9 +171,9 @@ export function heldOutFit(solved: Solved, holdOut: HoldOut, options: FitOptions
   const values = (name: string) => splits[0].map(i => numberOf(rows[i], name))
   const left =
     holdOut === 'largest-n'
-      ? `N >= ${Math.min(...values('N')).toPrecision(4)}`
+      ? `N >= ${smallestOf(values('N')).toPrecision(4)}`
       : holdOut === 'largest-d'
-        ? `D >= ${Math.min(...values('D')).toPrecision(4)}`
+        ? `D >= ${smallestOf(values('D')).toPrecision(4)}`
         : `${splits.length} groups in turn`
   return {
     rmse: count > 0 ? Math.sqrt(squares / count) : Number.NaN,

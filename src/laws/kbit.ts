@@ -5,7 +5,7 @@ import { RequestError } from '../formats/error.ts'
 import { quantile } from './bootstrap.ts'
 import type { Configuration, Law, Parameters } from './law.ts'
 import { NOTHING, numberOf } from './law.ts'
-import { cholesky, solveCholesky } from './linear.ts'
+import { cholesky, largestOf, solveCholesky } from './linear.ts'
 import { given } from './pieces.ts'
 import { createRandom } from './random.ts'
 
@@ -110,7 +110,7 @@ export function fitKbit(
   const solution = solveLinear(x, k, y, new Float64Array(rows.length).fill(1), knots, levels)
   if (!solution) throw new RequestError('law kbit cannot be fitted: the rows do not fix its curve')
   const ids = clusters ?? Int32Array.from(rows, (_, i) => i)
-  const clusterCount = Math.max(...Array.from(ids)) + 1
+  const clusterCount = largestOf(ids) + 1
   const random = createRandom(seed + 1)
   const sample: Record<string, number>[] = []
   for (let b = 0; b < bootstrap; b++) {

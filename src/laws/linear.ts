@@ -83,3 +83,17 @@ export function inverse(matrix: Float64Array, n: number): Float64Array | undefin
   }
   return out
 }
+
+/** Largest of numbers; −Infinity of none. Unlike Math.max it takes lists of any length. */
+export function largestOf(values: ArrayLike<number>): number {
+  let most = Number.NEGATIVE_INFINITY
+  for (let i = 0; i < values.length; i++) if (values[i] > most) most = values[i]
+  return most
+}
+
+/** Smallest of numbers; Infinity of none. */
+export function smallestOf(values: ArrayLike<number>): number {
+  let least = Number.POSITIVE_INFINITY
+  for (let i = 0; i < values.length; i++) if (values[i] < least) least = values[i]
+  return least
+}

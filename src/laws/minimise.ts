@@ -25,6 +25,8 @@ export interface DescentOptions {
 }
 
 const TOLERANCE = 1e-13
+/** Square of the rounding error of a logarithm: an objective of this much a row is zero. */
+export const ROUNDING = 1e-27
 
 /** Descends from phi (not changed). */
 export function minimise(
@@ -49,6 +51,7 @@ export function minimise(
   if (near) scale.set(near)
   else measureScale(at, n, scale)
   if (!Number.isFinite(at.value)) return { phi, value: at.value, converged: false, evaluations, scale }
+  const zero = ROUNDING * problem.bound.data.count
   let converged = false
   while (evaluations < maxEvaluations) {
     const solved = boundedStep(phi, at, low, high, scale, damping, step, room)
@@ -69,7 +72,7 @@ export function minimise(
       for (let j = 0; j < n; j++) bend += at.curvature[i * n + j] * step[j]
       gain -= step[i] * (at.gradient[i] + bend / 2)
     }
-    if (exact && (gain <= TOLERANCE * at.value || size < 1e-15) && damping < 1e-2) {
+    if (exact && (gain <= TOLERANCE * at.value + zero || size < 1e-15) && damping < 1e-2) {
       converged = true
       break
     }
@@ -96,7 +99,7 @@ export function minimise(
         evaluations++
       }
       if (size < 1e-14) {
-        converged = gain <= 1e-9 * at.value
+        converged = gain <= 1e-9 * at.value + zero
         break
       }
       damping = Math.max(damping, 1e-10) * growth

@@ -3,7 +3,7 @@
 // the better ones more, the best run to convergence.
 import { coefficientsAt, jetsAt, slotsAt } from './core.ts'
 import { cholesky, solveCholesky } from './linear.ts'
-import { type Minimum, minimise } from './minimise.ts'
+import { type Minimum, minimise, ROUNDING } from './minimise.ts'
 import { type Problem, phiAt, thetaAt } from './problem.ts'
 import { createRandom } from './random.ts'
 
@@ -179,6 +179,6 @@ export function halve(problem: Problem, starts: readonly Float64Array[], from: r
       evaluations,
     }
   }
-  const agreed = finished.filter(m => m.value <= best.value * (1 + 1e-6)).length
+  const agreed = finished.filter(m => m.value <= best.value * (1 + 1e-6) + ROUNDING * problem.bound.data.count).length
   return { best, starts: starts.length + from.length, finished: finished.length, agreed, evaluations }
 }
