@@ -44,27 +44,33 @@ function trainingRate(width: number, kernels: Kernels): number {
   return best
 }
 
-/** Measures this machine, or reads what was measured before with the same build of the kernels. */
-export function calibrate({ fresh = false } = {}): Rates {
+/** A machine that was busy at the first measurement is faster at the next: they are made again after so long, and the faster counts. */
+const FRESH_SECONDS = 3600
+
+/** Measures this machine, or reads what was measured a short while ago with the same build of the kernels. */
+export function calibrate(): Rates {
   const kernels = createKernels({ threads: 1 })
-  const path = join(
-    cacheFolder(),
-    'calibration',
-    `${keyOf({ machine: machineRecord(), isa: kernels.isa, build: kernels.build, version: 1 }).slice(0, 16)}.json`,
-  )
-  const before = fresh ? undefined : readJson<Rates>(path)
-  if (before) return before
-  const training = WIDTHS.map(width => ({ width, flopsPerSecond: trainingRate(width, kernels) }))
+  const id = keyOf({ machine: machineRecord(), isa: kernels.isa, build: kernels.build, version: 2 })
+  const path = join(cacheFolder(), 'calibration', `${id.slice(0, 16)}.json`)
+  const before = readJson<Rates & { at: number }>(path)
+  if (before && Date.now() / 1000 - before.at < FRESH_SECONDS) return before
+  const training = WIDTHS.map((width, i) => {
+    const flopsPerSecond = Math.max(trainingRate(width, kernels), before?.training[i]?.flopsPerSecond ?? 0)
+    return { width, flopsPerSecond }
+  })
   const x = Float32Array.from({ length: 65_536 }, (_, i) => Math.sin(i))
   const start = performance.now()
   fakeQuantize(x, [256, 256], 'int4@64')
-  const rtn = (performance.now() - start) / 1000 / x.length
+  const rtn = Math.min(
+    (performance.now() - start) / 1000 / x.length,
+    before?.secondsPerParameter['rtn'] ?? Number.POSITIVE_INFINITY,
+  )
   // GPTQ works a column at a time against the Hessian, AWQ tries twenty scalings; both are some tens of roundings a weight.
   const rates: Rates = { training, scoring: SCORING, secondsPerParameter: { rtn, gptq: 20 * rtn, awq: 40 * rtn } }
   try {
-    writeWhole(path, JSON.stringify(rates))
+    writeWhole(path, JSON.stringify({ ...rates, at: Date.now() / 1000 }))
   } catch {
-    // A cache that cannot be written costs a second the next time.
+    // A cache that cannot be written costs two seconds the next time.
   }
   return rates
 }

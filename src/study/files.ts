@@ -73,12 +73,8 @@ export class MachineError extends Error {
 export function machineError(what: string, error: unknown): MachineError {
   const code = machineErrorCode(error)
   const path = error instanceof Error ? (error as NodeJS.ErrnoException).path : undefined
-  const why =
-    code === undefined
-      ? error instanceof Error
-        ? error.message.trim().split('\n')[0]
-        : 'it stopped'
-      : (SENTENCES[code] ?? code)
+  const message = error instanceof Error ? error.message.trim().split('\n')[0] : 'it stopped'
+  const why = code === undefined ? message : (SENTENCES[code] ?? code)
   return new MachineError(`${what}${path ? ` ('${path}')` : ''}: ${why}`, { cause: error })
 }
 

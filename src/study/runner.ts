@@ -3,8 +3,9 @@
 import { join } from 'node:path'
 import { failedOutcome, finishedResult, writeResult } from './child.ts'
 import { itemsOf, type PlannedConfig } from './expand.ts'
-import { MachineError, machineErrorCode } from './files.ts'
+import { MachineError } from './files.ts'
 import { shortKey } from './key.ts'
+import { patiently } from './ledger/errors.ts'
 import type { Connection, Ledger } from './ledger/open.ts'
 import { markRunning, measurementKeys, runsByKey, saveMeasurements, saveRuns } from './ledger/queries.ts'
 import type { RunRow } from './ledger/schema.ts'
@@ -52,58 +53,6 @@ export interface RunnerOptions {
   leaseSeconds: number
   signal?: AbortSignal
   onChange?(state: RunnerState): void
-}
-
-const connectionCodes = /^(08|57P0|53300|ECONN|EPIPE|ENOTFOUND|ETIMEDOUT|EAI_AGAIN|40001|40P01)/
-
-/** Whether a server went away or asked to try again, as against a wrong query. */
-function isPassing(error: unknown): boolean {
-  const { code, syscall, message, cause, errors } = error as {
-    syscall?: string
-    code?: string
-    message?: string
-    cause?: unknown
-    errors?: unknown[]
-  }
-  if (connectionCodes.test(code ?? '') || syscall === 'connect') return true
-  if (
-    /connection terminated|connection timeout|server closed the connection|client has encountered a connection error|not queryable/i.test(
-      message ?? '',
-    )
-  )
-    return true
-  return (cause !== undefined && isPassing(cause)) || (errors?.some(isPassing) ?? false)
-}
-
-/** Runs a piece of database work; on a server, again for up to five minutes while the server is away. */
-export async function patiently<T>(ledger: Ledger, work: () => Promise<T>): Promise<T> {
-  const until = Date.now() + 300_000
-  for (let wait = 100; ; wait = Math.min(5000, wait * 2)) {
-    try {
-      return await work()
-    } catch (error) {
-      if (ledger.kind === 'postgres' && isPassing(error) && Date.now() < until) {
-        await new Promise(resolve => setTimeout(resolve, wait))
-        continue
-      }
-      if (ledger.kind === 'pglite') throw databaseError(ledger, error)
-      throw error
-    }
-  }
-}
-
-/** The embedded database's own errors of a full or broken disk, in a sentence; what was not committed is not in the ledger. */
-function databaseError(ledger: Ledger, error: unknown): Error {
-  const message = [error, (error as { cause?: unknown }).cause]
-    .map(one => (one instanceof Error ? one.message : ''))
-    .join(' ')
-  const code = machineErrorCode(error) ?? /ENOSPC|EIO|EROFS|EDQUOT/.exec(message)?.[0]
-  const full = code === 'ENOSPC' || /no space left/i.test(message)
-  const why = full ? 'no space is left on the disk' : code ? `the disk reports ${code}` : message.trim().split('\n')[0]
-  return new MachineError(
-    `cannot write the ledger '${ledger.place}': ${why}; results that are not in it yet are in the runs' folders`,
-    { cause: error },
-  )
 }
 
 function taskRun({ folder, roots }: RunnerOptions, run: RunRow): TaskRun {

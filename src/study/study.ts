@@ -6,12 +6,13 @@ import { RequestError } from '../formats/error.ts'
 import type { PlannedRun } from './expand.ts'
 import { machineError, makeFolder, readJson, writeWhole } from './files.ts'
 import { keyOf } from './key.ts'
+import { explain, patiently } from './ledger/errors.ts'
 import { type Ledger, openLedger } from './ledger/open.ts'
 import { countStates, findStudy } from './ledger/queries.ts'
 import { type Lock, takeLock } from './lock.ts'
 import { applyPlan, type Planned } from './plan.ts'
 import { openQueue, type Queue } from './queue.ts'
-import { patiently, type RunnerState, runJobs } from './runner.ts'
+import { type RunnerState, runJobs } from './runner.ts'
 import { parseSpec, type Spec } from './spec.ts'
 import { removeStatus, startStatus } from './status.ts'
 
@@ -124,7 +125,7 @@ export async function openStudy(
   } catch (error) {
     await ledger?.close().catch(() => {})
     lock?.release()
-    throw error
+    throw ledger ? explain(ledger, error) : error
   }
 }
 
@@ -201,6 +202,8 @@ export async function runStudy(options: RunOptions): Promise<RunnerState & { sto
       status.stop()
       removeStatus(study.folder)
     }
+  } catch (error) {
+    throw explain(ledger, error)
   } finally {
     await study.close()
   }

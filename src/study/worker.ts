@@ -2,8 +2,9 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { RequestError } from '../formats/error.ts'
+import { patiently } from './ledger/errors.ts'
 import { findStudy } from './ledger/queries.ts'
-import { patiently, type RunnerState, runJobs } from './runner.ts'
+import { type RunnerState, runJobs } from './runner.ts'
 import { openStudy, REAL_WORK } from './study.ts'
 
 /** What a worker is told. */

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { drizzle as drizzlePg } from 'drizzle-orm/node-postgres'
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
 import { drizzle as drizzlePglite } from 'drizzle-orm/pglite'
-import { machineError, makeFolder } from '../files.ts'
+import { MachineError, machineError, makeFolder } from '../files.ts'
+import { explain } from './errors.ts'
 import { migrate } from './migrations.ts'
 import * as schema from './schema.ts'
 
@@ -116,13 +117,19 @@ export async function openLedger(folder: string, url: string | undefined): Promi
   try {
     ledger = url ? await openServer(url) : await openEmbedded(folder)
   } catch (error) {
-    throw machineError(`cannot open the ledger in '${folder}'`, error)
+    const explained = explain({ kind: url ? 'postgres' : 'pglite', place: join(folder, 'ledger') }, error)
+    throw explained instanceof MachineError
+      ? explained
+      : machineError(url ? `cannot reach ${withoutSecrets(url)}` : `cannot open the ledger in '${folder}'`, error)
   }
   try {
     await ledger.transaction(migrate)
   } catch (error) {
     await ledger.close().catch(() => {})
-    throw machineError(`cannot prepare the ledger (${ledger.place})`, error)
+    const explained = explain(ledger, error)
+    throw explained instanceof MachineError
+      ? explained
+      : machineError(`cannot prepare the ledger (${ledger.place})`, error)
   }
   return ledger
 }
