@@ -1,16 +1,21 @@
 // Codes of k bits as a stream of bits, the lowest first: how packed checkpoints store them.
 
-/** Writes codes (0 … 2^bits - 1) one behind the other; the last byte is filled with zeros. */
-export function packBits(codes: ArrayLike<number>, bits: number): Uint8Array<ArrayBuffer> {
+/** Writes codes (`least` … least + 2^bits - 1, bits 1 to 16) one behind the other; the last byte is filled with zeros. */
+export function packBits(codes: ArrayLike<number>, bits: number, least = 0): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(Math.ceil((codes.length * bits) / 8))
-  for (let i = 0, at = 0; i < codes.length; i++, at += bits) {
-    for (let done = 0; done < bits; ) {
-      const bit = at + done
-      const take = Math.min(bits - done, 8 - (bit & 7))
-      out[bit >> 3] |= ((codes[i] >> done) & ((1 << take) - 1)) << (bit & 7)
-      done += take
+  let word = 0 // bits that are not written yet, fewer than 8 before each code
+  let filled = 0
+  let to = 0
+  for (let i = 0; i < codes.length; i++) {
+    word |= (codes[i] - least) << filled
+    filled += bits
+    while (filled >= 8) {
+      out[to++] = word
+      word >>>= 8
+      filled -= 8
     }
   }
+  if (filled > 0) out[to] = word
   return out
 }
 

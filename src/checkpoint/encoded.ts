@@ -1,6 +1,6 @@
 // Bitlaw's own packed layout: each quantized parameter, by its canonical name, as what formats/ encodes it to: codes in
 // bits, scales, zero points … Every format that can be spelled is stored at its own size, and read back bit for bit.
-import { decode, type Encoded, RequestError } from '../formats/index.ts'
+import { decode, type Encoded, fromFloat16, RequestError, toFloat16 } from '../formats/index.ts'
 import { packBits, unpackBits } from './bits.ts'
 import { roundToBf16, widen } from './numbers.ts'
 import type { TensorToWrite } from './safetensors.ts'
@@ -54,17 +54,8 @@ function storeFloats(values: Float32Array | Float64Array): {
 
 /** Bits of IEEE halves where all values are some, else undefined. */
 function toHalves(values: Float32Array): Uint16Array | undefined {
-  const out = new Uint16Array(values.length)
-  for (let i = 0; i < values.length; i++) {
-    const x = Math.abs(values[i])
-    const sign = values[i] < 0 || Object.is(values[i], -0) ? 0x8000 : 0
-    if (!(x <= 65504)) return undefined
-    const exponent = Math.max(Math.floor(Math.log2(x || 2 ** -24)), -14)
-    const mantissa = x / 2 ** (exponent - 10)
-    if (!Number.isInteger(mantissa) || mantissa >= 2048) return undefined
-    out[i] = sign | (mantissa >= 1024 ? ((exponent + 15) << 10) | (mantissa - 1024) : mantissa)
-  }
-  return out
+  const bits = Uint16Array.from(values, toFloat16)
+  return values.every((x, i) => Object.is(x, fromFloat16(bits[i]))) ? bits : undefined
 }
 
 /** An encoded parameter as tensors of a file and an entry of quantization_config.tensors. */
@@ -90,18 +81,14 @@ export function storeEncoded(
       tensors.push({ name, dtype, shape: [value.length], data: () => data })
     } else {
       let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
-      for (const x of values) {
-        least = Math.min(least, x)
-        most = Math.max(most, x)
+      for (let i = 0; i < values.length; i++) {
+        const x = values[i]
+        if (x < least) least = x
+        if (x > most) most = x
       }
       const bits = values.length === 0 ? 1 : Math.max(1, Math.ceil(Math.log2(most - least + 1)))
       const packed =
-        bits <= 16
-          ? packBits(
-              Int32Array.from(values, x => x - least),
-              bits,
-            )
-          : new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+        bits <= 16 ? packBits(values, bits, least) : new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
       stored.arrays[field] =
         bits <= 16
           ? { array, length: values.length, bits, least: values.length === 0 ? 0 : least }
