@@ -61,43 +61,61 @@ struct Strip {
   }
 };
 
-/** Online softmax over a strip: scores become e^(score - largest), `tops` and `sums` follow, and the factors by which earlier sums shrink are returned in `shrink`. */
-inline void softmaxStrip(const Strip& s, float* scores, float* tops, float* sums, float* shrink) {
+/** Words of two neighbouring keys' vectors, as a panel has them; where a word is one number, those of each key. */
+template <Kind K>
+inline void storeDown(uint32_t* panel, size_t width, size_t key, size_t at, F first, F second) {
+  if constexpr (Words<K>::PER == 2) {
+    float both[2 * W];
+    store(both, first);
+    store(both + W, second);
+    const float* rows[] = {both, both + W};
+    storei(panel + key / 2 * width + at, Words<K>::down(rows, 0));
+  } else {
+    storei(panel + key * width + at, Words<K>::along(reinterpret_cast<const float*>(&first)));
+    storei(panel + (key + 1) * width + at, Words<K>::along(reinterpret_cast<const float*>(&second)));
+  }
+}
+
+/** Online softmax over a strip: e^(score - largest) goes to `panel`, `tops` and `sums` follow, and `shrink` gets the factors for earlier sums. */
+template <Kind K>
+inline void softmaxStrip(const Strip& s, float* scores, uint32_t* panel, size_t words, float* tops, float* sums, float* shrink) {
   const size_t width = roundUp(s.queries, 16);
   const bool plain = s.a.softcap == 0 && !s.a.slopes;
+  const size_t pairs = s.keys / 2 * 2;
   for (size_t at = 0; at < width; at += W) {
-    F top = load(tops + at);
-    F first = top;
-    for (size_t k = 0; k < s.keys; k++) {
+    F first = load(tops + at), top = first, other = first;
+    auto raise = [&](size_t k, F most) {
       float* p = scores + k * width + at;
       F x = load(p);
-      if (!plain) x = s.biased(x, s.key0 + k, at);
-      bool all = s.seenByAll(s.key0 + k);
-      if (!all) x = s.masked(x, s.key0 + k, at);
-      if (!plain || !all) store(p, x);
-      top = max(top, x);
+      const bool all = s.seenByAll(s.key0 + k);
+      if (!plain || !all) {
+        if (!plain) x = s.biased(x, s.key0 + k, at);
+        if (!all) x = s.masked(x, s.key0 + k, at);
+        store(p, x);
+      }
+      return max(most, x);
+    };
+    for (size_t k = 0; k < pairs; k += 2) {
+      top = raise(k, top);
+      other = raise(k + 1, other);
     }
-    F factor = exp(first - top);
-    F sum0 = set(0.0f), sum1 = set(0.0f);
-    size_t k = 0;
-    for (; k + 2 <= s.keys; k += 2) {
-      float* p = scores + k * width + at;
-      F x = exp(load(p) - top), y = exp(load(p + width) - top);
-      store(p, x);
-      store(p + width, y);
-      sum0 = sum0 + x;
-      sum1 = sum1 + y;
-    }
-    if (k < s.keys) {
-      float* p = scores + k * width + at;
-      F x = exp(load(p) - top);
-      store(p, x);
-      sum0 = sum0 + x;
+    if (pairs < s.keys) top = raise(pairs, top);
+    top = max(top, other);
+    const F factor = exp(first - top);
+    F even = set(0.0f), odd = set(0.0f);
+    for (size_t k = 0; k < s.keys; k += 2) {
+      F x = exp(load(scores + k * width + at) - top);
+      F y = k + 1 < s.keys ? exp(load(scores + (k + 1) * width + at) - top) : set(0.0f);
+      even = even + x;
+      odd = odd + y;
+      storeDown<K>(panel, width, k, at, x, y);
     }
     store(tops + at, top);
-    store(sums + at, load(sums + at) * factor + (sum0 + sum1));
+    store(sums + at, load(sums + at) * factor + (even + odd));
     store(shrink + at, factor);
   }
+  const size_t filled = divideUp(s.keys, 2) * 2 / Words<K>::PER;
+  if (filled < words) std::memset(panel + filled * width, 0, (words - filled) * width * 4);
 }
 
 /** rows (of `words` words) times one panel of `width` columns, into out (rows, stride), added to where `add`. */
@@ -171,9 +189,8 @@ void attentionForward(const Attention& a, size_t sequence, size_t kvHead, size_t
       for (size_t key0 = from > begin ? from : begin; key0 < block + count; key0 += KEYS) {
         Strip strip{a, block, count, key0, block + count - key0 < KEYS ? block + count - key0 : KEYS, a.slopes ? static_cast<float>(a.slopes[h]) : 0};
         multiply(a, keys + (key0 - begin) * headWords, headWords, strip.keys, qAcross, 0, 0, width, headWords, scores, width, a.scale, false);
-        softmaxStrip(strip, scores, tops, sums, shrink);
         const size_t words = wordsOf(a, strip.keys);
-        packPanelsDown<K>(Source{scores, false, width, strip.keys, width}, 0, strip.keys, plain, panel, 0, 0, words);
+        softmaxStrip<K>(strip, scores, panel, words, tops, sums, shrink);
         for (size_t d = 0; d < head; d++)
           for (size_t at = 0; at < width; at += W) store(out + d * width + at, load(out + d * width + at) * load(shrink + at));
         multiply(a, values + (key0 - begin) / (K == BF16 ? Words<BF16>::PER : 1), keyWords, head, panel, 0, 0, width, words, out, width, 1, true);
@@ -185,32 +202,67 @@ void attentionForward(const Attention& a, size_t sequence, size_t kvHead, size_t
     }
 }
 
-/** Scores become softmax weights, dp becomes the gradient of the scores. */
-inline void gradientStrip(const Strip& s, float* scores, float* dp, const float* logSums, const float* deltas) {
+/** One row of the left operand: vectors `at` and, where a word holds two numbers, the next one. */
+template <Kind K>
+inline void storeAlong(uint32_t* row, size_t at, size_t width, F first, F second) {
+  float both[2 * W];
+  store(both, first);
+  store(both + W, second);
+  if constexpr (Words<K>::PER == 2) storei(row + at / 2, Words<K>::along(both));
+  else {
+    storei(row + at, Words<K>::along(both));
+    if (at + W < width) storei(row + at + W, Words<K>::along(both + W));
+  }
+}
+
+/** Where a strip's softmax weights and gradients of scores go: rows by key, and a panel of the gradients. */
+struct StripGradient {
+  uint32_t* weights;
+  uint32_t* gradients;
+  size_t rowWords;
+  uint32_t* panel;
+  size_t panelWords;
+};
+
+/** Softmax weights from scores, gradients of the scores from dp, both packed as the products to come want them. */
+template <Kind K>
+inline void gradientStrip(const Strip& s, const float* scores, const float* dp, const float* logSums, const float* deltas, const StripGradient& to) {
   const size_t width = roundUp(s.queries, 16);
   const bool plain = s.a.softcap == 0 && !s.a.slopes;
-  for (size_t k = 0; k < s.keys; k++) {
-    const bool all = s.seenByAll(s.key0 + k);
-    for (size_t at = 0; at < width; at += W) {
-      float* p = scores + k * width + at;
-      float* d = dp + k * width + at;
-      F x = load(p);
-      F slope = set(1.0f);
-      if (!plain) {
-        if (s.a.softcap > 0) {
-          F t = tanh(x * set(1 / s.a.softcap));
-          slope = set(1.0f) - t * t;
-        }
-        x = s.biased(x, s.key0 + k, at);
+  auto one = [&](size_t k, size_t at, bool all, F& weight, F& gradient) {
+    if (k >= s.keys || at >= width) {
+      weight = gradient = set(0.0f);
+      return;
+    }
+    F x = load(scores + k * width + at);
+    F slope = set(1.0f);
+    if (!plain) {
+      if (s.a.softcap > 0) {
+        F t = tanh(x * set(1 / s.a.softcap));
+        slope = set(1.0f) - t * t;
       }
-      if (!all) x = s.masked(x, s.key0 + k, at);
-      F weight = exp(x - load(logSums + at));
-      F ds = weight * (load(d) - load(deltas + at));
-      if (s.a.softcap > 0) ds = ds * slope;
-      store(p, weight);
-      store(d, ds);
+      x = s.biased(x, s.key0 + k, at);
+    }
+    if (!all) x = s.masked(x, s.key0 + k, at);
+    weight = exp(x - load(logSums + at));
+    gradient = weight * (load(dp + k * width + at) - load(deltas + at));
+    if (s.a.softcap > 0) gradient = gradient * slope;
+  };
+  for (size_t k = 0; k < s.keys; k += 2) {
+    const bool all = s.seenByAll(s.key0 + k) && s.seenByAll(s.key0 + k + 1);
+    for (size_t at = 0; at < width; at += 2 * W) {
+      F w[2][2], g[2][2];
+      for (size_t i = 0; i < 2; i++)
+        for (size_t j = 0; j < 2; j++) one(k + i, at + j * W, all, w[i][j], g[i][j]);
+      for (size_t i = 0; i < 2 && k + i < s.keys; i++) {
+        storeAlong<K>(to.weights + (k + i) * to.rowWords, at, width, w[i][0], w[i][1]);
+        storeAlong<K>(to.gradients + (k + i) * to.rowWords, at, width, g[i][0], g[i][1]);
+      }
+      for (size_t j = 0; j < 2 && at + j * W < width; j++) storeDown<K>(to.panel, width, k, at + j * W, g[0][j], g[1][j]);
     }
   }
+  const size_t filled = divideUp(s.keys, 2) * 2 / Words<K>::PER;
+  if (filled < to.panelWords) std::memset(to.panel + filled * width, 0, (to.panelWords - filled) * width * 4);
 }
 
 template <Kind K>
@@ -234,7 +286,8 @@ void attentionGradient(const Attention& a, size_t sequence, size_t kvHead, void*
   uint32_t* dAcross = arena.take<uint32_t>(QUERIES * headWords);
   uint32_t* qDown = arena.take<uint32_t>(headPanels * queryWords);
   uint32_t* dDown = arena.take<uint32_t>(headPanels * queryWords);
-  uint32_t* rows = arena.take<uint32_t>(KEYS * queryWords);
+  uint32_t* weightRows = arena.take<uint32_t>(KEYS * queryWords);
+  uint32_t* gradientRows = arena.take<uint32_t>(KEYS * queryWords);
   uint32_t* panel = arena.take<uint32_t>(QUERIES * wordsOf(a, KEYS));
   float* scores = arena.take<float>(KEYS * QUERIES);
   float* dp = arena.take<float>(KEYS * QUERIES);
@@ -274,14 +327,12 @@ void attentionGradient(const Attention& a, size_t sequence, size_t kvHead, void*
         Strip strip{a, block, count, key0, block + count - key0 < KEYS ? block + count - key0 : KEYS, a.slopes ? static_cast<float>(a.slopes[h]) : 0};
         multiply(a, keys + key0 * headWords, headWords, strip.keys, qAcross, 0, 0, width, headWords, scores, width, a.scale, false);
         multiply(a, values + key0 * headWords, headWords, strip.keys, dAcross, 0, 0, width, headWords, dp, width, 1, false);
-        gradientStrip(strip, scores, dp, logSums, deltas);
-        const Source weights{scores, false, width, strip.keys, width}, dScores{dp, false, width, strip.keys, width};
-        packRows<K>(weights, 0, strip.keys, plain, rows, queryWords);
-        multiply(a, rows, queryWords, strip.keys, dDown, PANEL * queryWords, 0, head, queryWords, a.dv + kvAt + key0 * kvStride, kvStride, 1, true);
-        packRows<K>(dScores, 0, strip.keys, plain, rows, queryWords);
-        multiply(a, rows, queryWords, strip.keys, qDown, PANEL * queryWords, 0, head, queryWords, a.dk + kvAt + key0 * kvStride, kvStride, a.scale, true);
-        const size_t words = wordsOf(a, strip.keys);
-        packPanelsDown<K>(dScores, 0, strip.keys, plain, panel, 0, 0, words);
+        const size_t words = wordsOf(a, strip.keys), rowWords = wordsOf(a, width);
+        gradientStrip<K>(strip, scores, dp, logSums, deltas, {weightRows, gradientRows, rowWords, panel, words});
+        float* dv = a.dv + kvAt + key0 * kvStride;
+        float* dk = a.dk + kvAt + key0 * kvStride;
+        multiply(a, weightRows, rowWords, strip.keys, dDown, PANEL * queryWords, 0, head, rowWords, dv, kvStride, 1, true);
+        multiply(a, gradientRows, rowWords, strip.keys, qDown, PANEL * queryWords, 0, head, rowWords, dk, kvStride, a.scale, true);
         multiply(a, keyColumns + key0 / PER, keyWords, head, panel, 0, 0, width, words, dq, width, 1, true);
       }
       writeTransposed(dq, width, head, count, factors, a.dq + at + block * qStride, qStride);

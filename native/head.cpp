@@ -62,17 +62,23 @@ void crossEntropy(Engine& engine, const Head& head) {
       p.outStride = vocab;
       p.epilogue.bias = head.bias;
       ops.product[kind](p);
-      for (size_t i = 0; i < count; i++)
-        head.losses[row + i] = ops.lossRow(logits + i * vocab, vocab, head.targets[row + i], head.softcap, head.scale, head.gradient);
+      float factors[ROW_BLOCK];
+      for (size_t i = 0; i < count; i++) {
+        Loss loss = ops.lossRow(logits + i * vocab, vocab, head.targets[row + i], head.softcap, head.scale, head.gradient);
+        head.losses[row + i] = loss.loss;
+        factors[i] = loss.factor;
+      }
       if (!head.gradient) return;
       if (head.dBias) {
         float* sums = biasSums + task * vocab;
         std::fill(sums, sums + vocab, 0.0f);
         for (size_t i = 0; i < count; i++)
-          for (size_t o = 0; o < vocab; o++) sums[o] += logits[i * vocab + o];
+          for (size_t o = 0; o < vocab; o++) sums[o] += logits[i * vocab + o] * factors[i];
       }
       uint32_t* gradients = kept + (row - first) * vocabWords;
-      ops.packRows(kind, Source{logits, false, vocab, count, vocab}, 0, count, plain, gradients, vocabWords);
+      Rounder scaled;
+      scaled.rowFactors = factors;
+      ops.packRows(kind, Source{logits, false, vocab, count, vocab}, 0, count, scaled, gradients, vocabWords);
       p.rows = gradients;
       p.rowStride = vocabWords;
       p.panels = down;

@@ -111,6 +111,12 @@ struct Activations {
   Curve kind;
 };
 
+struct Loss {
+  float loss;
+  /** Multiplies what is left of the row. */
+  float factor;
+};
+
 /** One step of AdamW: rest1 = 1 - beta1, keep = 1 - rate * weight decay; correct1 and correct2 are 1 / (1 - beta^t). */
 struct Step {
   float* weight;
@@ -175,8 +181,8 @@ struct Ops {
   void (*activation)(const Activations&, size_t from, size_t count);
   void (*activationBackward)(const Activations&, size_t from, size_t count);
   void (*logSoftmax)(float* row, size_t n);
-  /** The loss of a row of logits; with `gradient` the row becomes scale * (softmax - one at the target). softcap 0: none. */
-  float (*lossRow)(float* row, size_t n, int32_t target, float softcap, float scale, bool gradient);
+  /** The loss of a row of logits; with `gradient` the row becomes scale * (softmax - one at the target) but for the factor that is returned. softcap 0: none. */
+  Loss (*lossRow)(float* row, size_t n, int32_t target, float softcap, float scale, bool gradient);
   void (*adamw)(const Step&, size_t from, size_t count);
   double (*sumSquares)(const float* x, size_t n);
 

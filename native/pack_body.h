@@ -29,10 +29,13 @@ inline F read(const Source& s, size_t at, int lanes) {
   return get(static_cast<const float*>(s.data) + at, lanes);
 }
 
+/** Whether numbers are packed as they are (but for the kind's own rounding). */
+inline bool isPlain(const Rounder& r) { return !r.scales && !r.columnFactors && !r.rowFactors && !r.toBf16; }
+
 /** Numbers column0… of one row, rounded as `r` says, in `room` with zeros up to `padded`; or where they are, if that is the same. */
 inline const float* readRow(const Source& s, size_t row, size_t column0, size_t columns, size_t padded, const Rounder& r, float* room) {
   size_t base = row * s.stride + column0;
-  bool plain = !r.scales && !r.columnFactors && !r.rowFactors && !r.toBf16;
+  const bool plain = isPlain(r);
   if (plain && !s.bf16 && columns == padded) return static_cast<const float*>(s.data) + base;
   if (r.scales && !r.columnFactors && !r.rowFactors && !r.values && !s.bf16) {
     Coder code(r.scales[r.perRow ? row : 0], r.codeMax);
@@ -40,6 +43,14 @@ inline const float* readRow(const Source& s, size_t row, size_t column0, size_t 
     each(columns, [&](size_t i, int lanes) { put(room + i, code(get(x + i, lanes)), lanes); });
   } else if (plain) {
     each(columns, [&](size_t i, int lanes) { put(room + i, read(s, base + i, lanes), lanes); });
+  } else if (!r.scales && !r.columnFactors && !r.toBf16 && !s.bf16) {
+    const float* x = static_cast<const float*>(s.data) + base;
+    F factor = set(r.rowFactors[row]);
+    each(columns, [&](size_t i, int lanes) { put(room + i, get(x + i, lanes) * factor, lanes); });
+  } else if (!r.scales && !r.rowFactors && !r.toBf16 && !s.bf16) {
+    const float* x = static_cast<const float*>(s.data) + base;
+    const float* factors = r.columnFactors + column0;
+    each(columns, [&](size_t i, int lanes) { put(room + i, get(x + i, lanes) * get(factors + i, lanes), lanes); });
   } else {
     float scale = r.scales ? r.scales[r.perRow ? row : 0] : 1;
     Coder code(scale, r.codeMax);
@@ -79,6 +90,12 @@ struct Words<BF16> {
     // Both rows narrowed into one register, then their numbers in turn.
     const I turns = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     return _mm512_permutexvar_epi16(turns, pair(load(rows[0] + at), load(rows[1] + at)));
+  }
+  /** The same from numbers that are bf16 already. */
+  static I down(const uint16_t* first, const uint16_t* second) {
+    I low = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(first)));
+    I high = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(second)));
+    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
   }
 };
 template <>
@@ -174,6 +191,10 @@ void packRows(const Source& s, size_t row0, size_t rows, const Rounder& r, uint3
 template <Kind K>
 inline void rowsOf(const Source& s, size_t row, size_t end, size_t column, size_t columns, size_t padded, const Rounder& r,
                    float (*room)[PANEL], const float** p) {
+  if (columns == padded && row + Words<K>::PER <= end && !s.bf16 && isPlain(r)) {
+    for (size_t i = 0; i < Words<K>::PER; i++) p[i] = static_cast<const float*>(s.data) + (row + i) * s.stride + column;
+    return;
+  }
   for (size_t i = 0; i < Words<K>::PER; i++) {
     if (row + i < end) p[i] = readRow(s, row + i, column, columns, padded, r, room[i]);
     else {
@@ -183,9 +204,28 @@ inline void rowsOf(const Source& s, size_t row, size_t end, size_t column, size_
   }
 }
 
+#if defined(__AVX512BF16__)
+/** packColumns of a bf16 matrix as it is; false where some edge needs the general way. */
+inline bool packBf16Columns(const Source& s, size_t row0, size_t rows, size_t column0, size_t columns, uint32_t* out, size_t stride) {
+  if (rows != stride * 2 || columns % W != 0) return false;
+  const uint16_t* x = static_cast<const uint16_t*>(s.data) + row0 * s.stride + column0;
+  for (size_t word = 0; word < stride; word += W)
+    for (size_t c = 0; c < columns; c += W) {
+      I square[W];
+      for (size_t w = 0; w < W; w++) square[w] = Words<BF16>::down(x + (word + w) * 2 * s.stride + c, x + ((word + w) * 2 + 1) * s.stride + c);
+      transpose(square);
+      for (size_t i = 0; i < W; i++) storei(out + (c + i) * stride + word, square[i]);
+    }
+  return true;
+}
+#endif
+
 template <Kind K>
 void packColumns(const Source& s, size_t row0, size_t rows, size_t column0, size_t columns, const Rounder& r, uint32_t* out, size_t stride) {
   constexpr size_t PER = Words<K>::PER;
+#if defined(__AVX512BF16__)
+  if (K == BF16 && s.bf16 && isPlain(r) && packBf16Columns(s, row0, rows, column0, columns, out, stride)) return;
+#endif
   alignas(64) float room[PER * W][PANEL];
   const float* p[PER * W];
   for (size_t column = 0; column < columns; column += PANEL) {

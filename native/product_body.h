@@ -84,6 +84,13 @@ void tile(const uint32_t* rows, size_t rowStride, const uint32_t* panel, size_t 
       for (int v = 0; v < VECTORS; v++) sums[r][v] = Units::add(sums[r][v], word, columns[v]);
     }
   }
+  if (e.scale == 1 && !e.rowScales && !e.columnScales && !e.bias && !add && columnsLeft >= VECTORS * W) {
+#pragma GCC unroll 16
+    for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 4
+      for (int v = 0; v < VECTORS; v++) store(out + static_cast<size_t>(r) * outStride + v * W, Units::floats(sums[r][v]));
+    return;
+  }
 #pragma GCC unroll 16
   for (int r = 0; r < ROWS; r++) {
     F rowScale = set(e.rowScales ? e.scale * e.rowScales[row + static_cast<size_t>(r)] : e.scale);

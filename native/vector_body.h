@@ -146,55 +146,53 @@ void activationBackward(const Activations& a, size_t from, size_t count) {
   });
 }
 
-/** ln of the sum of e^x over a row. */
-inline float logSum(const float* x, size_t n, float* most) {
+/** Largest number of a row that a finite shift can be made of: 0 where that is not finite. */
+inline float largest(const float* x, size_t n) {
   F top = set(-__builtin_inff());
-  each(n, [&](size_t i, int lanes) {
-    F value = get(x + i, lanes);
-    if (lanes < W) {
-      float all[W];
-      for (int l = 0; l < W; l++) all[l] = l < lanes ? x[i + static_cast<size_t>(l)] : -__builtin_inff();
-      value = load(all);
-    }
-    top = max(value, top);
-  });
-  float m = maxOf(top);
-  *most = m;
-  if (!(__builtin_fabsf(m) < __builtin_inff())) m = *most = 0;
-  F shift = set(m);
-  float all = total(n, [&](size_t i, int lanes) { return only(exp(get(x + i, lanes) - shift), lanes); });
-  return m + static_cast<float>(__builtin_log(static_cast<double>(all)));
+  size_t i = 0;
+  for (; i + W <= n; i += W) top = max(load(x + i), top);
+  float most = maxOf(top);
+  for (; i < n; i++) most = x[i] > most ? x[i] : most;
+  return __builtin_fabsf(most) < __builtin_inff() ? most : 0;
 }
 
 void logSoftmax(float* x, size_t n) {
-  float most;
-  F shift = set(logSum(x, n, &most));
-  each(n, [&](size_t i, int lanes) { put(x + i, get(x + i, lanes) - shift, lanes); });
+  const float most = largest(x, n);
+  float sum = total(n, [&](size_t i, int lanes) { return only(exp(get(x + i, lanes) - set(most)), lanes); });
+  const F log = set(most + static_cast<float>(__builtin_log(static_cast<double>(sum))));
+  each(n, [&](size_t i, int lanes) { put(x + i, get(x + i, lanes) - log, lanes); });
 }
 
-float lossRow(float* x, size_t n, int32_t target, float softcap, float scale, bool gradient) {
+Loss lossRow(float* x, size_t n, int32_t target, float softcap, float scale, bool gradient) {
   if (target < 0) {
     if (gradient) std::memset(x, 0, n * 4);
-    return 0;
+    return {0, 1};
   }
   if (softcap > 0) {
     F cap = set(softcap), inverse = set(1 / softcap);
     each(n, [&](size_t i, int lanes) { put(x + i, cap * tanh(get(x + i, lanes) * inverse), lanes); });
   }
-  float most;
-  float log = logSum(x, n, &most);
-  float at = x[target];
-  if (!gradient) return log - at;
-  F shift = set(log), factor = set(scale), inverse = set(softcap > 0 ? 1 / softcap : 0.0f);
-  each(n, [&](size_t i, int lanes) {
-    F logit = get(x + i, lanes);
-    F d = factor * exp(logit - shift);
-    if (softcap > 0) d = d * (set(1.0f) - (logit * inverse) * (logit * inverse));
-    put(x + i, d, lanes);
+  const float most = largest(x, n), at = x[target];
+  const F shift = set(most);
+  const bool keep = gradient && !(softcap > 0);
+  float sum = total(n, [&](size_t i, int lanes) {
+    F e = exp(get(x + i, lanes) - shift);
+    if (keep) put(x + i, e, lanes);
+    return only(e, lanes);
   });
-  float d = scale * (static_cast<float>(__builtin_exp(static_cast<double>(at) - static_cast<double>(log))) - 1);
-  x[target] = softcap > 0 ? d * (1 - (at / softcap) * (at / softcap)) : d;
-  return log - at;
+  const float log = most + static_cast<float>(__builtin_log(static_cast<double>(sum)));
+  if (!gradient) return {log - at, 1};
+  if (keep) {
+    x[target] -= sum;
+    return {log - at, scale / sum};
+  }
+  const F factor = set(scale / sum), inverse = set(1 / softcap);
+  each(n, [&](size_t i, int lanes) {
+    F logit = get(x + i, lanes), share = logit * inverse;
+    put(x + i, factor * exp(logit - shift) * (set(1.0f) - share * share), lanes);
+  });
+  x[target] -= scale * (1 - at / softcap * (at / softcap));
+  return {log - at, 1};
 }
 
 void adamw(const Step& s, size_t from, size_t count) {

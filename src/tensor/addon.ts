@@ -12,7 +12,7 @@ export interface Addon {
   /** Instruction paths of this processor, best first. */
   paths(): string[]
   // biome-ignore lint/suspicious/noExplicitAny: each function checks its own arguments
-  [name: string]: (...args: any[]) => any
+  [name: string]: any
 }
 
 /** One pool of threads on one instruction path. */
