@@ -23,6 +23,8 @@ export interface HeldOut {
   scored(tokens: number): Promise<TokenizedText>
   /** So many training tokens, in sequences of a length. */
   calibration(tokens: number | undefined, length: number): Promise<Calibration>
+  /** At most so many held-out documents, as text. */
+  texts(count: number): Promise<string[]>
 }
 
 const opened = new Map<string, Promise<TrainingData>>()
@@ -67,6 +69,7 @@ async function fromShards(data: DataConfig, seed: number): Promise<HeldOut> {
       const count = Math.max(1, Math.floor(Math.min(tokens, train.length) / length))
       return { ids: slices(train, count * length, count), length }
     },
+    texts: count => someDocuments(data, seed, true, count),
   }
 }
 
@@ -123,6 +126,7 @@ function fromDocuments(data: DataConfig, seed: number, tokenizer: Tokenizer): He
         )
       return { ids: ids.subarray(0, whole), length }
     },
+    texts: count => someDocuments(data, seed, true, count),
   }
 }
 

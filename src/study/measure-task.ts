@@ -17,7 +17,7 @@ import { bitsOf } from './expand.ts'
 import { appendLine, machineErrorCode, readLines } from './files.ts'
 import { type HeldOut, openHeldOut } from './held-out.ts'
 import { machineRecord, versionRecord } from './machine.ts'
-import { readTaskSet } from './task-sets.ts'
+import { taskRows } from './task-sets.ts'
 import type { Context, Item, MeasurementOutcome, Outcome, RunOutcome, Task } from './work.ts'
 
 type MeasureTask = Extract<Task, { kind: 'measure' }>
@@ -88,7 +88,7 @@ function createBaselineSource(model: LoadedModel, kernels: Kernels, options: Sco
 }
 
 async function scoreTasks(
-  { kernels, model: { tokenizer }, scoring }: Subject,
+  { kernels, model: { tokenizer }, scoring, held }: Subject,
   model: Model,
   options: ScoreOptions,
 ): Promise<Record<string, unknown> | null> {
@@ -98,7 +98,8 @@ async function scoreTasks(
   for (const name of scoring.tasks) {
     const record = findTask(name)
     if (!record) throw new RequestError(`unknown task '${name}'`)
-    const { score } = await evaluateTask(model, kernels, tokenizer, record, readTaskSet(record, scoring.taskData), {
+    const rows = await taskRows(record, scoring.taskData, held)
+    const { score } = await evaluateTask(model, kernels, tokenizer, record, rows, {
       compute: options.compute,
       precision: options.precision,
     })

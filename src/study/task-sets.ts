@@ -1,29 +1,37 @@
-// Sets of zero-shot tasks in a local folder, one JSON line an example.
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+// Sets of the zero-shot tasks that a study scores: files of a folder, or for last_word the study's own held-out text.
+import { lastWordRows } from '../evaluate/last-word.ts'
+import { readTaskSet } from '../evaluate/sets.ts'
 import type { Row, Task } from '../evaluate/tasks.ts'
 import { RequestError } from '../formats/error.ts'
+import type { HeldOut } from './held-out.ts'
+
+/** Passages of last-word prediction. */
+const PASSAGES = 200
+/** Held-out documents that they are taken from. */
+const DOCUMENTS = 64
 
 const read = new Map<string, Row[]>()
+const made = new WeakMap<HeldOut, Row[]>()
 
 /** The rows of a task's set, read once a process. */
-export function readTaskSet(task: Task, folder: string | undefined): Row[] {
-  if (folder === undefined)
-    throw new RequestError(
-      `task '${task.name}' needs its set, expected evaluate.taskData: a folder with ${task.files[0]}.jsonl`,
-    )
-  const path = task.files.map(name => join(folder, `${name}.jsonl`)).find(existsSync)
-  if (path === undefined)
-    throw new RequestError(
-      `no set of '${task.name}' in '${folder}', expected ${task.files.map(name => `${name}.jsonl`).join(' or ')}`,
-    )
-  let rows = read.get(path)
-  if (!rows) {
-    rows = readFileSync(path, 'utf8')
-      .split('\n')
-      .filter(line => line.trim())
-      .map(line => JSON.parse(line) as Row)
-    read.set(path, rows)
+export async function taskRows(task: Task, folder: string | undefined, held: HeldOut): Promise<Row[]> {
+  if (folder === undefined) {
+    if (task.name !== 'last_word')
+      throw new RequestError(
+        `task '${task.name}' needs its set, expected evaluate.taskData: a folder with ${task.files[0]}.jsonl`,
+      )
+    const before = made.get(held)
+    if (before) return before
+    const rows = lastWordRows(await held.texts(DOCUMENTS), PASSAGES)
+    if (rows.length === 0)
+      throw new RequestError('the held-out text has no passage whose last word has occurred before')
+    made.set(held, rows)
+    return rows
   }
+  const id = `${folder} ${task.name}`
+  const before = read.get(id)
+  if (before) return before
+  const rows = readTaskSet(task, folder)
+  read.set(id, rows)
   return rows
 }
