@@ -13,6 +13,12 @@ const WIDTHS = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8]
 const STRING = 8
 const ARRAY = 9
 
+/** The most entries of an array, tensors, or keys; vocabularies have less than a million tokens. */
+const MOST_ENTRIES = 1 << 24
+
+/** The longest text: a chat template, a licence. */
+const LONGEST_TEXT = 1 << 26
+
 /** How much of the file is read at a time. */
 const WINDOW = 1 << 20
 
@@ -55,7 +61,7 @@ function createCursor(file: ByteFile) {
     },
     text(what: string) {
       const length = cursor.count(`the length of ${what}`)
-      if (length > cursor.left())
+      if (length > Math.min(cursor.left(), LONGEST_TEXT))
         throw new Error(`'${file.path}' has ${what} of ${length} bytes, but ${cursor.left()} are left`)
       return new TextDecoder('utf-8', { ignoreBOM: true }).decode(cursor.bytes(length))
     },
@@ -92,7 +98,7 @@ function readValue(cursor: Cursor, type: number, key: string, path: string, dept
   const count = cursor.count(`the length of '${key}'`)
   if (inner > 12 || depth > 3) throw new Error(`'${path}' has '${key}', an array of metadata type ${inner}`)
   const least = inner === STRING ? 8 : inner === ARRAY ? 12 : WIDTHS[inner]
-  if (count * least > cursor.left())
+  if (count * least > cursor.left() || count > MOST_ENTRIES)
     throw new Error(`'${path}' has '${key}' with ${count} entries, but ${cursor.left()} bytes are left`)
   if (inner === 4 || inner === 5 || inner === 6) {
     const kind = inner === 6 ? Float32Array : inner === 5 ? Int32Array : Uint32Array
@@ -142,7 +148,7 @@ function readGguf(file: ByteFile) {
     throw new Error(`'${path}' has GGUF version ${version}, expected 2 or 3 (little endian)`)
   const tensorCount = cursor.count('the number of tensors')
   const keyCount = cursor.count('the number of metadata keys')
-  if (tensorCount * 24 + keyCount * 13 > cursor.left())
+  if (tensorCount * 24 + keyCount * 13 > cursor.left() || tensorCount + keyCount > MOST_ENTRIES)
     throw new Error(`'${path}' claims ${tensorCount} tensors and ${keyCount} keys, more than it can hold`)
   const metadata: Record<string, GgufValue> = Object.create(null)
   for (let i = 0; i < keyCount; i++) {

@@ -13,6 +13,9 @@ const LOCATOR64 = 0x07064b50
 const CENTRAL = 0x02014b50
 const LOCAL = 0x04034b50
 
+/** The most entries: one a tensor, and a few. */
+const MOST_ENTRIES = 200_000
+
 /** A 64-bit number that must lie in the file. */
 function place(view: DataView, at: number, file: ByteFile): number {
   const value = view.getBigUint64(at, true)
@@ -63,6 +66,8 @@ export function zipEntries(file: ByteFile): Map<string, ZipEntry> {
   const directory = findDirectory(file)
   if (directory.offset + directory.size > file.size)
     throw new Error(`'${file.path}' has a zip directory outside the file`)
+  if (directory.entries > MOST_ENTRIES)
+    throw new Error(`'${file.path}' has a zip directory of ${directory.entries} entries`)
   const view = new DataView(file.read(directory.offset, directory.size).buffer)
   const entries = new Map<string, ZipEntry>()
   let at = 0

@@ -9,7 +9,7 @@ export const smollm3: Family = {
   architecture: 'SmolLM3ForCausalLM',
   config(read) {
     const config = readLlamaLike(read, 'smollm3', { context: 32768, theta: 2e6, tied: true })
-    if (read.value('num_key_value_heads') === undefined) config.kvHeads = 4
+    if (!read.keys().includes('num_key_value_heads')) config.kvHeads = 4
     const interval = read.integer('no_rope_layer_interval', 4)
     const listed = read.numbers('no_rope_layers')
     if (listed && listed.length !== config.layers)
