@@ -39,6 +39,7 @@ function createBytes() {
   let bytes = new Uint8Array(1 << 16)
   let view = new DataView(bytes.buffer)
   let length = 0
+  /** Makes room for `extra` bytes, and gives their place; `view` may be another one afterwards. */
   const room = (extra: number) => {
     if (length + extra > bytes.length) {
       const larger = new Uint8Array(Math.max(2 * bytes.length, length + extra))
@@ -49,13 +50,14 @@ function createBytes() {
     length += extra
     return length - extra
   }
+  const put = (size: number, write: (at: number) => void) => write(room(size))
   const writer = {
     result: () => bytes.subarray(0, length),
-    u32: (value: number) => view.setUint32(room(4), value, true),
-    i32: (value: number) => view.setInt32(room(4), value, true),
-    f32: (value: number) => view.setFloat32(room(4), value, true),
-    u64: (value: number) => view.setBigUint64(room(8), BigInt(value), true),
-    bool: (value: boolean) => view.setUint8(room(1), value ? 1 : 0),
+    u32: (value: number) => put(4, at => view.setUint32(at, value, true)),
+    i32: (value: number) => put(4, at => view.setInt32(at, value, true)),
+    f32: (value: number) => put(4, at => view.setFloat32(at, value, true)),
+    u64: (value: number) => put(8, at => view.setBigUint64(at, BigInt(value), true)),
+    bool: (value: boolean) => put(1, at => view.setUint8(at, value ? 1 : 0)),
     string(value: string) {
       const encoded = new TextEncoder().encode(value)
       writer.u64(encoded.length)

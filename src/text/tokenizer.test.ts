@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { golden, resolveGoldenPath, shared } from '../../test/shared.ts'
+import { writeGguf } from '../checkpoint/gguf-write.ts'
+import { vocabularyMetadata } from './gguf-vocabulary-write.ts'
 import { createPieceEncoder, decodePieces, PIECE, type Pieces, prepareText } from './pieces.ts'
 import { readSentencepiece } from './sentencepiece.ts'
 import { openTokenizer, type Tokenizer } from './tokenizer.ts'
@@ -69,6 +71,26 @@ describe.each(files.filter(name => name.endsWith('.json') && name !== 'strings.j
     expect([copy.bos, copy.eos]).toEqual([tokenizer.bos, tokenizer.eos])
     expect(await copy.encodeBatch(texts)).toEqual(await tokenizer.encodeBatch(texts))
   })
+})
+
+test.each(files.filter(name => name.endsWith('.json') && name !== 'strings.json'))('%s: through GGUF', async name => {
+  const { source, strings } = JSON.parse(readFileSync(join(folder as string, name), 'utf8'))
+  const texts = (JSON.parse(readFileSync(join(folder as string, strings), 'utf8')) as string[]).filter(
+    // llama.cpp has no normalization, and reads no special tokens in text of a SentencePiece vocabulary
+    text => text === text.normalize('NFC') && !/<\/?\w+>|<\|\w+\|>/.test(text),
+  )
+  const tokenizer = await openTokenizer(sourcePath(source))
+  const dir = mkdtempSync(join(tmpdir(), 'bitlaw-tokenizer-'))
+  try {
+    const vocabulary = vocabularyMetadata(tokenizer, tokenizer.vocab + 3)
+    writeGguf(join(dir, 'v.gguf'), vocabulary, [])
+    const copy = await openTokenizer(join(dir, 'v.gguf'))
+    expect(copy.vocab).toBe(tokenizer.vocab + 3)
+    for (const special of [false, true])
+      expect(await copy.encodeBatch(texts, { special })).toEqual(await tokenizer.encodeBatch(texts, { special }))
+  } finally {
+    rmSync(dir, { recursive: true })
+  }
 })
 
 describe.each(files.filter(name => name.endsWith('.gguf') && files.includes(`${name}.inp`)))('%s', name => {
