@@ -182,8 +182,8 @@ export async function diskFaults({
         const code = random() < 0.6 ? 'ENOSPC' : 'EIO'
         const lasts = random() < 0.5 ? '1' : '0'
         const faulty = done < faults
-        // Few writes go by before the database is open; most of them are its own.
-        const at = String(1 + Math.floor(random() ** 3 * 4000))
+        // The first start makes the database, with some two thousand writes; later ones have a few hundred.
+        const at = String(1 + Math.floor(random() * (existsSync(join(folder, 'ledger')) ? 600 : 2600)))
         const env: Record<string, string> = faulty
           ? { FAULT_AT: at, FAULT_CODE: code, FAULT_LASTS: lasts, NODE_OPTIONS: `--import ${preload}` }
           : {}

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { chaos, childrenOf, ended, ledgerRows, startOwner } from '../../test/chaos.ts'
+import { chaos, childrenOf, diskFaults, ended, ledgerRows, startOwner } from '../../test/chaos.ts'
 import { startPostgres } from '../../test/postgres.ts'
 
 const sleep = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
@@ -42,3 +42,18 @@ test('two workers on a Postgres server share a study; a worker and the server ar
     rmSync(root, { recursive: true, force: true })
   }
 }, 600_000)
+
+test('a write that fails ends a study in a sentence about the disk, and its ledger is true', async () => {
+  const { differences, unclear, errors } = await diskFaults({ faults: 4, seed: 5 })
+  expect([differences, unclear]).toEqual([[], []])
+  expect(errors.length).toBeGreaterThan(0)
+}, 600_000)
+
+test('a folder that cannot be written is refused in a sentence', async () => {
+  // Nobody, not even root, makes files there.
+  const refused = startOwner('/sys/bitlaw')
+  expect((await ended(refused)).code).toBe(1)
+  expect(refused.output).toMatch(
+    /^MachineError: cannot use the folder '\/sys\/bitlaw'.*: (permission is denied|the file system is read-only)\n$/,
+  )
+})
