@@ -1,6 +1,9 @@
-// Measures the damage on a checkpoint itself: quantize, score the same tokens, compare with the unquantized model.
-import { compare } from '../evaluate/divergence.ts'
+// Measures the damage on a checkpoint itself: quantize, score the same tokens, compare with the unquantized model. PTQ
+// rounds the master weights; activations and KV are scored as the model was trained, before and after.
+import { compare, logProbabilities, type ReferenceSource } from '../evaluate/divergence.ts'
 import type { ScoreOptions, TokenizedText } from '../evaluate/loss.ts'
+import type { Precision } from '../model/config.ts'
+import { createInference } from '../model/inference.ts'
 import type { Model } from '../model/model.ts'
 import { elementBits } from '../plan/index.ts'
 import type { Calibration } from '../quantize/calibration.ts'
@@ -8,30 +11,80 @@ import { type Method, quantizeModel } from '../quantize/quantize.ts'
 import type { Kernels } from '../tensor/kernels.ts'
 import type { MeasuredDamage } from './verdict.ts'
 
+/** A method and a format to measure. */
+export interface Choice {
+  method: Method
+  format: string
+}
+
+/** How damage is measured. */
+export interface MeasureOptions {
+  /** Needed by gptq. */
+  calibration?: Calibration
+  scoring: Omit<ScoreOptions, 'precision'>
+  /** What the model was trained at; null: nothing is rounded but the weights that are quantized. */
+  precision: Precision | null
+  /** Rows of an earlier run, by `keyOfChoice`. */
+  done?: ReadonlyMap<string, MeasuredDamage>
+  /** Called with each row that is new. */
+  onRow?: (row: MeasuredDamage) => void
+  onProgress?: (done: number, note: string) => void
+}
+
+/** Name of a choice among the rows of one measurement. */
+export const keyOfChoice = ({ method, format }: Choice): string => `${method} ${format}`
+
+/** So many bytes of the checkpoint's own log-probabilities are kept from format to format; what is beyond is computed again. */
+const KEPT_BYTES = 2 ** 28
+
+/** The checkpoint as it is, at its own precision; kept, since every format is compared with it. */
+function ownSource(model: Model, kernels: Kernels, options: ScoreOptions): ReferenceSource {
+  const inference = createInference(model, kernels, { precision: options.precision ?? null, compute: options.compute })
+  const kept = new Map<number, Float32Array | Float64Array>()
+  let bytes = 0
+  return (inputs, batch, length, rows) => {
+    const { firstTarget } = batch[0]
+    const before = kept.get(firstTarget)
+    if (before) return before
+    // Copied: both models may share one workspace.
+    const now = logProbabilities(inference, kernels, model.config.vocab, inputs, batch.length, length, rows).slice()
+    if (bytes + now.byteLength <= KEPT_BYTES) {
+      kept.set(firstTarget, now)
+      bytes += now.byteLength
+    }
+    return now
+  }
+}
+
 /** Loss change and KL of each (method, format) on a text; gptq needs calibration. */
 export function measureDamage(
   model: Model,
   kernels: Kernels,
   text: TokenizedText,
-  choices: readonly { method: Method; format: string }[],
-  {
-    calibration,
-    scoring,
-    onProgress,
-  }: { calibration?: Calibration; scoring: ScoreOptions; onProgress?: (done: number, note: string) => void },
+  choices: readonly Choice[],
+  { calibration, scoring, precision, done, onRow, onProgress }: MeasureOptions,
 ): MeasuredDamage[] {
-  return choices.map(({ method, format }, i) => {
-    onProgress?.(i, `${method} ${format}`)
+  const source = ownSource(model, kernels, { ...scoring, precision })
+  const after = precision && { ...precision, weights: null }
+  return choices.map((choice, i) => {
+    const { method, format } = choice
+    onProgress?.(i, keyOfChoice(choice))
+    const earlier = done?.get(keyOfChoice(choice))
+    if (earlier) return earlier
     const quantized = quantizeModel(model, { format, method, calibration, kernels })
-    const { lossChange, kl } = compare(quantized.model, model, kernels, text, scoring)
-    return {
+    const { lossChange, kl, score, reference } = compare(quantized.model, source, kernels, text, { ...scoring, precision: after }) // biome-ignore format: one line
+    const row: MeasuredDamage = {
       method,
       format,
       k: elementBits(format),
       bitsPerParameter: quantized.bitsPerParameter,
+      loss: score.loss,
+      lossBefore: reference.loss,
       lossChange: lossChange.mean,
       interval: lossChange.interval,
       kl: kl.mean,
     }
+    onRow?.(row)
+    return row
   })
 }

@@ -1,6 +1,8 @@
 // Damage of k-bit quantization as the PTQ laws predict it for a model of N parameters trained on D tokens, each
 // prediction with its interval, its validated range, and how far the same law is off where others measured.
-import type { LawFit } from '../plan/index.ts'
+import { predictFit } from '../laws/index.ts'
+import { outside } from '../laws/rows.ts'
+import type { LawFit, TrainingBits } from '../plan/index.ts'
 import { MEASURED_ELSEWHERE, type MeasuredElsewhere } from './elsewhere.ts'
 
 /** Widths that are asked for. */
@@ -13,7 +15,7 @@ export interface PredictedDamage {
   k: number
   /** Nats a token. */
   deltaPtq: number
-  /** 95% of a bootstrap sample; null for published constants, whose error is not known. */
+  /** Where 95% of runs like this would lie, by a fit of one's own; null for published constants, whose error is not known. */
   interval: [number, number] | null
   insideRange: boolean
   /** Tokens past which more training makes the quantized model worse; null where the law has none. */
@@ -27,8 +29,10 @@ export interface Record {
   fit: string
   /** Geometric mean of predicted over measured damage. */
   ratio: number
+  /** Typical factor, up or down, by which a row is missed: e to the mean of |ln(predicted / measured)|. */
+  error: number
   rows: readonly (MeasuredElsewhere & { predicted: number })[]
-  /** Off by more than twice on the geometric mean. */
+  /** Typically off by more than twice. */
   unreliable: boolean
 }
 
@@ -40,48 +44,26 @@ export function ptqFits(fits: readonly LawFit[]): LawFit[] {
   })
 }
 
-function ranged(fit: LawFit, n: number, d: number, k: number): string[] {
-  const values: { [name: string]: number } = { N: n, D: d, P_post: k, 'D/N': d / n }
-  return Object.entries(fit.range).flatMap(([name, [low, high]]) => {
-    const value = values[name]
-    return value === undefined || (value >= low && value <= high)
-      ? []
-      : [
-          `${name} = ${Number(value.toPrecision(3))} lies outside the ${low.toPrecision(3)} to ${high.toPrecision(3)} of the fit`,
-        ]
-  })
-}
-
-function percentiles(values: number[]): [number, number] | null {
-  if (values.length < 20) return null
-  values.sort((a, b) => a - b)
-  return [
-    values[Math.floor(0.025 * values.length)],
-    values[Math.min(values.length - 1, Math.ceil(0.975 * values.length) - 1)],
-  ]
-}
-
-/** Every law's prediction for every width, for N non-embedding parameters and D tokens. */
+/** Every law's prediction for every width, for N non-embedding parameters, D tokens and the bits of training. */
 export function predictDamage(
   fits: readonly LawFit[],
   n: number,
   d: number,
-  widths: readonly number[] = WIDTHS,
+  { widths = WIDTHS, trained }: { widths?: readonly number[]; trained?: TrainingBits } = {},
 ): PredictedDamage[] {
+  const { pw = 16, pa = 16, pkv = 16 } = trained ?? {}
   return ptqFits(fits).flatMap(fit =>
-    widths.map(k => {
-      const configuration = { N: n, D: d, P_post: k }
+    widths.flatMap(k => {
+      const configuration = { N: n, D: d, P_w: pw, P_a: pa, P_kv: pkv, P_post: k }
       const { deltaPtq, dCrit } = fit.law.predict(fit.parameters, configuration)
-      const sampled = (fit.sample ?? []).flatMap(
-        parameters => fit.law.predict(parameters, configuration).deltaPtq ?? [],
-      )
-      const notes = ranged(fit, n, d, k)
+      if (deltaPtq === null || !Number.isFinite(deltaPtq)) return []
+      const notes = outside(fit.range, configuration)
       return {
         law: fit.law.name,
         fit: fit.fit,
         k,
-        deltaPtq: deltaPtq as number,
-        interval: percentiles(sampled),
+        deltaPtq,
+        interval: fit.own ? predictFit(fit.own, configuration, 0.95).deltaInterval : null,
         insideRange: notes.length === 0,
         dCrit,
         notes,
@@ -99,8 +81,9 @@ export function lawRecords(fits: readonly LawFit[], rows: readonly MeasuredElsew
       predicted: fit.law.predict(fit.parameters, { N: row.n, D: row.d, P_post: row.k }).deltaPtq as number,
     }))
     const logs = compared.map(row => Math.log(Math.max(row.predicted, 1e-12) / row.deltaPtq))
-    const ratio = Math.exp(logs.reduce((sum, x) => sum + x, 0) / logs.length)
-    return { law: fit.law.name, fit: fit.fit, ratio, rows: compared, unreliable: ratio > 2 || ratio < 0.5 }
+    const mean = (values: readonly number[]) => Math.exp(values.reduce((sum, x) => sum + x, 0) / values.length)
+    const error = mean(logs.map(Math.abs))
+    return { law: fit.law.name, fit: fit.fit, ratio: mean(logs), error, rows: compared, unreliable: error > 2 }
   })
 }
 
@@ -113,7 +96,16 @@ export function recordApplies(record: Record, n: number): boolean {
 }
 
 /** A record that is far off, in words. */
-export function describeRecord({ law, fit, ratio }: Record): string {
-  const times = ratio > 1 ? `${ratio.toPrecision(2)} times too high` : `${(1 / ratio).toPrecision(2)} times too low`
-  return `${law} (${fit}) is ${times} on Llama 2 7B and Llama 3 8B as others measured them; do not rely on it for models of this size`
+export function describeRecord({ law, fit, ratio, error }: Record): string {
+  const times = (x: number) => Number(x.toPrecision(2)).toString()
+  const way =
+    ratio > 2 ? `${times(ratio)} times too high` : ratio < 0.5 ? `${times(1 / ratio)} times too low` : `off by a factor of ${times(error)}, up or down,` // biome-ignore format: one choice
+  return `${law} (${fit}) is ${way} on Llama 2 7B and Llama 3 8B as others measured them, so it is not to be relied on for models of this size`
+}
+
+/** What records say about a model of n parameters, by the laws that are far off at its size. */
+export function recordWarnings(fits: readonly LawFit[], n: number): string[] {
+  return lawRecords(fits)
+    .filter(record => record.unreliable && recordApplies(record, n))
+    .map(describeRecord)
 }

@@ -1,6 +1,7 @@
 // The answer in words: is this checkpoint over-trained for k bits, and what to store it in.
-import type { PredictedDamage, Record } from './predict.ts'
-import { describeRecord, recordApplies } from './predict.ts'
+import { printQuantity } from '../table/quantity.ts'
+import type { MeasuredElsewhere } from './elsewhere.ts'
+import { describeRecord, type PredictedDamage, type Record, recordApplies } from './predict.ts'
 
 /** Damage measured on this checkpoint. */
 export interface MeasuredDamage {
@@ -9,6 +10,9 @@ export interface MeasuredDamage {
   /** Bits of the codes. */
   k: number
   bitsPerParameter: number
+  /** Nats a token after and before. */
+  loss?: number
+  lossBefore?: number
   lossChange: number
   /** 95%, paired by token. */
   interval: [number, number]
@@ -41,7 +45,7 @@ export function judge(
     sentences.push(
       past.length === 0
         ? 'by no law here is it over-trained for 4 bits: more data would still have helped the quantized model'
-        : `by ${past.map(one => `${one.law} (${one.fit})`).join(' and ')} it is over-trained for 4 bits, trained past D_crit = ${past.map(one => one.dCrit!.toExponential(2)).join(' and ')}`,
+        : `by ${past.map(one => `${one.law} (${one.fit})`).join(' and ')} it is over-trained for 4 bits, trained past D_crit = ${[...new Set(past.map(one => printQuantity(one.dCrit!)))].join(' and ')} tokens`,
     )
     sentences.push(`laws predict ${low.toFixed(3)} to ${high.toFixed(3)} nats of damage at 4 bits`)
     const outside = fourBits.filter(one => !one.insideRange)
@@ -82,20 +86,48 @@ export function judge(
       },
     }
   }
-  const trusted = predicted.filter(one => !off.some(record => record.law === one.law && record.fit === one.fit))
-  const widths = [...new Set(trusted.map(one => one.k))].sort((a, b) => a - b)
-  const fine = widths.find(k => trusted.filter(one => one.k === k).every(one => one.deltaPtq <= tolerance))
   if (sentences.length === 0)
     sentences.push('nothing was predicted, because the training tokens D are not known, and nothing was measured')
   return {
     verdict: sentences.join('; '),
-    recommended:
-      fine === undefined
-        ? null
-        : {
-            format: `int${fine}@64`,
-            method: fine <= 4 ? 'gptq' : 'rtn',
-            why: `every law that can be relied on predicts at most ${tolerance} nats at ${fine} bits; measure it with --measure TEXT`,
-          },
+    recommended: byLaws(predicted, off, tolerance) ?? byOthers(records, model, tolerance),
+  }
+}
+
+/** The fewest bits at which every law that can be relied on predicts little enough; null where none can, or none does. */
+function byLaws(
+  predicted: readonly PredictedDamage[],
+  off: readonly Record[],
+  tolerance: number,
+): Verdict['recommended'] {
+  const trusted = predicted.filter(one => !off.some(record => record.law === one.law && record.fit === one.fit))
+  const widths = [...new Set(trusted.map(one => one.k))].sort((a, b) => a - b)
+  const fine = widths.find(k => trusted.filter(one => one.k === k).every(one => one.deltaPtq <= tolerance))
+  if (fine === undefined) return null
+  return {
+    format: `int${fine}@64`,
+    method: fine <= 4 ? 'gptq' : 'rtn',
+    why: `every law that can be relied on predicts at most ${tolerance} nats at ${fine} bits, to be measured with --measure TEXT`,
+  }
+}
+
+/** What did little enough on the model of this size that others measured, the one whose tokens a parameter are nearest. */
+function byOthers(
+  records: readonly Record[],
+  { n, d }: { n: number; d: number | null },
+  tolerance: number,
+): Verdict['recommended'] {
+  const [first] = records
+  if (!first || d === null || !recordApplies(first, n)) return null
+  const distance = (row: MeasuredElsewhere) => Math.abs(Math.log(row.d / row.n / (d / n)))
+  const nearest = first.rows.reduce((a, b) => (distance(b) < distance(a) ? b : a)).model
+  const [least] = first.rows
+    .filter(row => row.model === nearest && row.deltaPtq <= tolerance)
+    .sort((a, b) => (a.bitsPerParameter ?? a.k) - (b.bitsPerParameter ?? b.k))
+  if (!least) return null
+  return {
+    format: least.format,
+    method: 'llama.cpp',
+    why: `no law here is reliable at this size, but others measured ${least.deltaPtq.toFixed(4)} nats with it on ${nearest}, to be measured here with --measure TEXT`,
   }
 }

@@ -1,13 +1,15 @@
 // `bitlaw plan`: what to train under compute, memory and money, and which model at which format to serve.
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { stringify } from 'yaml'
-import { describeRecord, lawRecords, recordApplies } from '../check/predict.ts'
+import { recordWarnings } from '../check/predict.ts'
+import { findKnown, knownSubject, openSubject, type Subject } from '../check/subject.ts'
 import { didYouMean, RequestError } from '../formats/error.ts'
-import { findLaw, LAWS } from '../laws/index.ts'
+import { bitsPerParameter, codeBits, parseFormat } from '../formats/index.ts'
 import { planFigure } from '../plan/figure.ts'
 import * as plan from '../plan/index.ts'
 import { parseQuantity, printQuantity } from '../table/quantity.ts'
+import { lawFits } from './law-fits.ts'
 import { printJson, printText, table } from './output.ts'
 
 /** Subcommands train, serve and devices. */
@@ -21,7 +23,7 @@ export function register(command: Command): void {
     .option('--device <name>', 'a device of `bitlaw plan devices`', 'h100')
     .option('--price <dollars>', 'dollars a device-hour instead of the record')
     .option('--utilization <share>', 'share of peak that training reaches', String(plan.ECONOMICS.utilization))
-    .option('--loss <nats>', 'the cheapest plan that reaches this loss')
+    .option('--loss <nats>', 'the cheapest plan that reaches this loss (with --compute and the like as a limit)')
     .option('--n <parameters>', 'non-embedding parameters held')
     .option('--d <tokens>', 'training tokens held')
     .option('--data <tokens>', 'distinct tokens there are')
@@ -29,27 +31,43 @@ export function register(command: Command): void {
     .option('--memory <bytes>', 'memory to train in')
     .option('--serving-memory <bytes>', 'memory for the weights when serving')
     .option('--inference-tokens <tokens>', "tokens served over the model's life")
-    .option('--serve <bits>', 'quantized to so many bits after training')
-    .option('--bits <range>', 'training bits: a number, or low..high', '3..16')
-    .option('--cost <model>', 'bits (compute proportional to bits) or device (what the device accelerates)', 'bits')
+    .option('--serve <format>', 'quantized to this format, or so many bits, after training')
+    .option('--bits <range>', 'training bits of all parts alike: a number, or low..high', '3..16')
+    .option('--pw <range>', 'bits of weights, chosen apart from the other parts')
+    .option('--pa <range>', 'bits of activations, chosen apart')
+    .option('--pkv <range>', 'bits of the KV cache, chosen apart')
+    .option('--vocab <n>', 'size of the vocabulary, whose embeddings take memory too', '32000')
+    .option(
+      '--cost <model>',
+      'bits (compute proportional to bits) or device (what it accelerates: the default with --hours and --money)',
+    )
     .option('--law <names>', 'laws to set side by side', 'all')
     .option('--fit <files...>', "fits of one's own (bitlaw fit --out)")
     .option('--svg <file>', 'draw loss against bits')
     .option('--study <file>', 'write the most informative small study as a specification')
+    .option('--frontier <file>', 'write plans that no other beats in compute, memory and loss as CSV')
     .option('--json', 'print one JSON document')
     .action(trainAction)
   command
     .command('serve')
     .description('which model at which format, under memory and throughput')
-    .argument('[models...]', 'known models, all that fit unless given')
+    .argument('[models...]', 'known models, checkpoints, or sizes like 8b (all known models unless given)')
+    .option('--d <tokens>', 'training tokens of checkpoints and sizes that do not say')
     .option('--memory <bytes>', "memory, the device's unless given")
     .option('--device <name>', 'a device of `bitlaw plan devices`', 'rtx-4090')
     .option('--context <tokens>', 'tokens a sequence', '4096')
     .option('--batch <n>', 'sequences at once', '1')
     .option('--min-speed <tokens>', 'least tokens a second of all sequences together')
-    .option('--formats <list>', 'formats of the weights', 'bf16,int8@64,int6@64,int5@64,int4@64,int3@64')
+    .option(
+      '--formats <list>',
+      'formats of the weights; names like q4_k_m are files of llama.cpp',
+      'bf16,int8@64,int6@64,int5@64,int4@64,int3@64',
+    )
+    .option('--embeddings <format>', 'format of embedding and unembedding', 'bf16')
     .option('--kv <format>', 'format of the cache', 'bf16')
-    .option('--law <name>', 'law of the damage', 'kumar_unified')
+    .option('--activations <bits>', 'bits of activations while serving', '16')
+    .option('--law <name>', 'law of loss and damage', 'kumar_unified')
+    .option('--fit <file>', "a fit of one's own instead (bitlaw fit --out)")
     .option('--json', 'print one JSON document')
     .action(serveAction)
   command
@@ -77,228 +95,189 @@ function quantity(
   return value
 }
 
-/** Training bits as a range or one number. */
-function parseBits(text: string): plan.TrainProblem['bits'] {
+/** Bits as a range or one number. */
+function parseBits(text: string, name: string): plan.Bounds {
   const match = /^(\d+(?:\.\d+)?)(?:\.\.(\d+(?:\.\d+)?))?$/.exec(text)
   const low = Number(match?.[1])
   const high = Number(match?.[2] ?? match?.[1])
   if (!match || low < 1 || high > 16 || low > high)
-    throw new RequestError(`bits '${text}' are not understood, expected a number from 1 to 16 or a range like 3..16`)
-  return low === high ? plan.tied(low) : { low, high }
+    throw new RequestError(`${name} '${text}' is not understood, expected a number from 1 to 16 or a range like 3..16`)
+  return { low, high }
 }
 
-/** Laws with constants: fits from files, then published ones by name; laws that speak of damage alone only where `delta` asks. */
-export function lawFits(names: string, files: readonly string[] = [], { delta = false } = {}): plan.LawFit[] {
-  const laws = names === 'all' ? LAWS : names.split(',').map(name => findLaw(name.trim()))
-  const published = laws
-    .filter(law => delta || law.response === 'loss')
-    .flatMap(law => law.fits.map(fit => ({ law, fit: fit.name, parameters: fit.parameters, range: fit.range })))
-  return [...files.flatMap(readFit), ...published]
+interface TrainOptions {
+  compute?: string
+  hours?: string
+  money?: string
+  device: string
+  price?: string
+  utilization: string
+  loss?: string
+  n?: string
+  d?: string
+  data?: string
+  repeat?: boolean
+  memory?: string
+  servingMemory?: string
+  inferenceTokens?: string
+  serve?: string
+  bits: string
+  pw?: string
+  pa?: string
+  pkv?: string
+  vocab: string
+  cost?: string
+  law: string
+  fit?: string[]
+  svg?: string
+  study?: string
+  frontier?: string
+  json?: boolean
 }
 
-/** Fits in a file that `bitlaw fit --out` wrote. */
-function readFit(path: string): plan.LawFit[] {
-  let parsed: {
-    fits?: {
-      law: string
-      parameters: Record<string, number>
-      range?: Record<string, [number, number]>
-      bootstrap?: Record<string, number>[]
-    }[]
-  }
-  try {
-    parsed = JSON.parse(readFileSync(path, 'utf8'))
-  } catch (error) {
-    throw new RequestError(`fit '${path}' cannot be read: ${(error as Error).message}`)
-  }
-  if (!Array.isArray(parsed.fits))
-    throw new RequestError(`'${path}' is not a fit, expected what bitlaw fit --out writes`)
-  return parsed.fits.map(fit => ({
-    law: findLaw(fit.law),
-    fit: path,
-    parameters: fit.parameters,
-    range: fit.range ?? {},
-    sample: fit.bootstrap,
-  }))
+/** Bits of all parts alike, or, where a part has its own, bounds of each. */
+function bitsOption({ bits, pw, pa, pkv }: TrainOptions): plan.TrainProblem['bits'] {
+  const all = parseBits(bits, 'bits')
+  if (pw === undefined && pa === undefined && pkv === undefined) return all.low === all.high ? plan.tied(all.low) : all
+  const part = (text: string | undefined, name: string) => (text === undefined ? all : parseBits(text, name))
+  return { pw: part(pw, 'pw'), pa: part(pa, 'pa'), pkv: part(pkv, 'pkv') }
 }
 
-type TrainOptions = Record<
-  | 'compute'
-  | 'hours'
-  | 'money'
-  | 'price'
-  | 'loss'
-  | 'n'
-  | 'd'
-  | 'data'
-  | 'memory'
-  | 'servingMemory'
-  | 'inferenceTokens'
-  | 'serve'
-  | 'svg'
-  | 'study',
-  string | undefined
-> &
-  Record<'device' | 'utilization' | 'bits' | 'cost' | 'law', string> & {
-    repeat?: boolean
-    fit?: string[]
-    json?: boolean
-  }
+/** Bits after training: of the codes, which laws read, and per parameter, which memory holds. */
+function servedBits(text: string | undefined): { postBits?: number; servingBits?: number } {
+  if (text === undefined) return {}
+  if (/^[\d.]+$/.test(text)) return { postBits: parseBits(text, 'serve').low }
+  const format = parseFormat(text)
+  return { postBits: codeBits(format), servingBits: bitsPerParameter(format) }
+}
 
-function problemOf(options: TrainOptions, device: plan.Device, economics: plan.Economics): plan.TrainProblem {
+/** The budget in 16-bit FLOPs, the least of those given, and which it is. */
+function budgetOf(
+  options: TrainOptions,
+  device: plan.Device,
+  economics: plan.Economics,
+): { flops?: number; name: string } {
   const hours = quantity(options.hours, 'count', 'hours')
   const money = quantity(options.money, 'money', 'money')
-  const budgets = [
-    quantity(options.compute, 'flops', 'compute'),
-    hours === undefined ? undefined : hours * 3600 * device.flops.bf16 * economics.utilization,
-    money === undefined ? undefined : (plan.flopsFor(money, device, economics) ?? undefined),
-  ].filter(value => value !== undefined)
-  if (money !== undefined && plan.flopsFor(money, device, economics) === null)
-    throw new RequestError(`device '${device.name}' has no price, give --price`)
-  if (budgets.length === 0 && options.loss === undefined && (options.n === undefined || options.d === undefined))
+  const bought = money === undefined ? undefined : plan.flopsFor(money, device, economics)
+  if (bought === null) throw new RequestError(`device '${device.name}' has no price to rent, give --price`)
+  const budgets = (
+    [
+      ['compute', quantity(options.compute, 'flops', 'compute')],
+      ['hours', hours === undefined ? undefined : hours * 3600 * device.flops.bf16 * economics.utilization],
+      ['money', bought],
+    ] as const
+  ).flatMap(([name, flops]) => (flops === undefined ? [] : [{ name, flops }]))
+  return budgets.length > 0 ? budgets.reduce((a, b) => (b.flops < a.flops ? b : a)) : { name: 'compute' }
+}
+
+function problemOf(options: TrainOptions, device: plan.Device, compute: number | undefined): plan.TrainProblem {
+  if (compute === undefined && options.loss === undefined && (options.n === undefined || options.d === undefined))
     throw new RequestError('nothing limits the plan, give --compute, --hours, --money, --loss, or both --n and --d')
-  if (!['bits', 'device'].includes(options.cost))
-    throw new RequestError(`unknown cost model '${options.cost}', expected bits or device`)
+  const cost = options.cost ?? (options.hours !== undefined || options.money !== undefined ? 'device' : 'bits')
+  if (!['bits', 'device'].includes(cost))
+    throw new RequestError(`unknown cost model '${cost}', expected bits or device`)
   const data = quantity(options.data, 'count', 'data')
+  if (options.repeat && data === undefined)
+    throw new RequestError('--repeat needs --data, the distinct tokens there are')
   return {
-    compute: budgets.length > 0 ? Math.min(...budgets) : undefined,
-    loss: options.loss === undefined ? undefined : quantity(options.loss, 'count', 'loss'),
+    compute,
+    loss: quantity(options.loss, 'count', 'loss'),
     n: quantity(options.n, 'count', 'n'),
     d: quantity(options.d, 'count', 'd'),
     data: data === undefined ? undefined : { tokens: data, repeat: options.repeat ?? false },
     trainingMemory: quantity(options.memory, 'bytes', 'memory'),
     servingMemory: quantity(options.servingMemory, 'bytes', 'serving-memory'),
     inferenceTokens: quantity(options.inferenceTokens, 'count', 'inference-tokens'),
-    postBits: quantity(options.serve, 'count', 'serve'),
-    bits: parseBits(options.bits),
-    cost: options.cost === 'bits' ? { kind: 'bits' } : { kind: 'device', device },
+    ...servedBits(options.serve),
+    bits: bitsOption(options),
+    vocab: quantity(options.vocab, 'count', 'vocab'),
+    cost: cost === 'bits' ? { kind: 'bits' } : { kind: 'device', device },
   }
-}
-
-/** Published laws that lead where several answer: those that speak of training and of PTQ first. One's own fits come before all. */
-const LEADING = ['kumar_unified', 'kumar_unified_train', 'kumar_wa_offset']
-
-/** Index of the law whose plan is printed first: one's own fit, else the first of LEADING that sees bits, else any that answers. */
-function leadingLaw(fits: readonly plan.LawFit[], optima: readonly plan.LawOptimum[]): number {
-  const rank = (i: number): number => {
-    if (!optima[i].optimum) return Number.POSITIVE_INFINITY
-    if (!plan.seesBits(fits[i])) return 1000 + i
-    if (fits[i].fit.includes('.json')) return i - 1000
-    const place = LEADING.indexOf(fits[i].law.name)
-    return (place < 0 ? LEADING.length : place) * 10 + i / 100
-  }
-  const order = fits.map((_, i) => i).sort((a, b) => rank(a) - rank(b))
-  return optima[order[0]].optimum ? order[0] : -1
 }
 
 function trainAction(options: TrainOptions): void {
   const device = findDevice(options.device)
-  const economics: plan.Economics = {
-    ...plan.ECONOMICS,
-    utilization: quantity(options.utilization, 'count', 'utilization') as number,
-    pricePerHour: quantity(options.price, 'money', 'price'),
-  }
-  const problem = problemOf(options, device, economics)
+  const utilization = quantity(options.utilization, 'count', 'utilization') as number
+  if (utilization > 1)
+    throw new RequestError(`utilization '${options.utilization}' is above 1, expected a share like 0.4`)
+  const pricePerHour = quantity(options.price, 'money', 'price')
+  const economics: plan.Economics = { ...plan.ECONOMICS, utilization, pricePerHour }
+  const budget = budgetOf(options, device, economics)
+  const problem = problemOf(options, device, budget.flops)
   const fits = lawFits(options.law, options.fit)
-  if (fits.length === 0) throw new RequestError(`law '${options.law}' has no published constants, give --fit FILE`)
-  const optima = fits.map(fit => plan.optimumOf(fit, problem))
-  const index = leadingLaw(fits, optima)
-  if (index < 0) throw new Error(optima[0].notes[0])
-  const best = optima[index].optimum as plan.TrainPlan
-  const solution = plan.planTraining(
-    fits[index].law,
-    fits[index].parameters,
-    plan.seesBits(fits[index]) ? problem : { ...problem, bits: plan.tied(16) },
-  )
-  const alternatives = plan.deviations(fits[index], problem, best, [4, 6, 8, 16], [3, 4, 5, 6, 8])
-  const experiments = plan.informativeRuns(fits)
-  const study = plan.studyOf(experiments)
-  const cost = plan.costOf(best.trainingFlops, device, economics)
+  const found = plan.planDocument(fits, problem, { device, economics, budget: budget.name })
+  if ('infeasible' in found) throw new Error(found.infeasible)
+  const served = problem.postBits !== undefined || found.alternatives.some(one => one.what.includes('afterwards'))
   const document = {
-    plan: {
-      n: best.n, d: best.d, pw: best.pw, pa: best.pa, pkv: best.pkv, loss: best.loss, interval: optima[index].lossInterval,
-      flops: best.flops, cost: cost.dollars, bytes: plan.trainingBytes(best.n, best.pw), joules: cost.joules,
-      deviceHours: cost.hours, device: device.name, law: optima[index].law, fit: optima[index].fit,
-    }, // biome-ignore format: fixed names first
-    region: plan.describeRegion([optima[index], ...optima.filter((_, i) => i !== index)]),
-    alternatives,
-    laws: optima,
-    binding: 'plan' in solution ? solution.binding : [],
-    warnings: warningsOf(optima[index], economics, device),
-    guidelines: guidelines(best, problem, alternatives, experiments),
-    study:
-      study === null
-        ? null
-        : { spec: study, flops: experiments.reduce((sum, one) => sum + one.flops, 0), runs: experiments.length },
+    ...found,
+    warnings: [
+      ...found.warnings,
+      ...(served
+        ? recordWarnings(
+            lawFits('all', options.fit, { delta: true }).filter(one => one.law.name === found.plan.law),
+            found.plan.n,
+          )
+        : []),
+      ...priceWarning(economics, device),
+    ],
   }
-  if (options.svg !== undefined) writeFileSync(options.svg, planFigure(fits.filter(plan.seesBits), problem))
-  if (options.study !== undefined && study !== null) writeFileSync(options.study, stringify(study))
+  if (options.svg !== undefined) writeFileSync(options.svg, planFigure(fits, problem))
+  if (options.frontier !== undefined) {
+    const fit = fits.find(one => one.law.name === found.plan.law && one.fit === found.plan.fit) as plan.LawFit
+    writeFileSync(options.frontier, frontierCsv(fit, problem))
+  }
+  if (options.study !== undefined) {
+    if (document.study === null)
+      throw new RequestError('no study is worth running: fewer than two of these laws tell bits apart (--law all)')
+    writeFileSync(options.study, stringify(document.study.spec))
+  }
   if (options.json) printJson(document)
-  else printText(describeTraining(document, cost))
+  else printText(describeTraining(document))
 }
 
-function warningsOf(lead: plan.LawOptimum, economics: plan.Economics, device: plan.Device): string[] {
-  const warnings = [...lead.notes]
-  if (economics.pricePerHour === undefined && device.price.rent !== null)
-    warnings.push(
-      `the price of ${device.name} is $${device.price.rent} an hour as of ${device.price.date} (${device.price.source}); --price sets another`,
-    )
-  return warnings
+function priceWarning({ pricePerHour }: plan.Economics, { name, price }: plan.Device): string[] {
+  return pricePerHour === undefined && price.rent !== null
+    ? [`the price of ${name} is $${price.rent} an hour as of ${price.date} (${price.source}); --price sets another`]
+    : []
 }
 
-/** What to do with the plan, in sentences. */
-function guidelines(
-  best: plan.TrainPlan,
-  problem: plan.TrainProblem,
-  alternatives: readonly plan.Deviation[],
-  experiments: readonly plan.Experiment[],
-): string[] {
-  const lines: string[] = []
-  if (best.pw < 15.5)
-    lines.push(
-      `train at about ${Math.round(best.pw)} bits: the model then serves at that precision without further loss`,
-    )
-  const served = alternatives.find(one => one.what.includes('quantize to 4 bits'))
-  if (served)
-    lines.push(
-      `quantizing to 4 bits after ${printQuantity(best.d)} tokens is predicted to cost ${served.lossAbove.toFixed(3)} nats; measure it with bitlaw check before relying on it`,
-    )
-  if (problem.inferenceTokens === undefined)
-    lines.push('with --inference-tokens the plan counts serving too, and shrinks')
-  if (experiments.length > 0) {
-    const flops = experiments.reduce((sum, one) => sum + one.flops, 0)
-    lines.push(
-      `${experiments.length} runs of ${printQuantity(flops, 'flops')} in all would tell these laws apart; --study FILE writes them for bitlaw study run`,
-    )
-  }
-  return lines
+/** A frontier of 100 sizes, 200 amounts of data and every half bit. */
+function frontierCsv(fit: plan.LawFit, problem: plan.TrainProblem): string {
+  const points = plan.trainFrontier(fit, problem, plan.usualGrid(fit, problem))
+  points.sort((a, b) => a.flops - b.flops || a.bytes - b.bytes)
+  const lines = points.map(({ n, d, pw, pa, pkv, flops, bytes, loss }) => [n, d, pw, pa, pkv, flops, bytes, loss].map(value => Number(value.toPrecision(6))).join()) // biome-ignore format: one line
+  return `N,D,P_w,P_a,P_kv,flops,serving_bytes,loss\n${lines.join('\n')}\n`
 }
 
-type TrainDocument = {
-  plan: { n: number; d: number; pw: number; loss: number; flops: number; device: string; law: string; fit: string }
-  region: string
-  alternatives: plan.Deviation[]
-  laws: plan.LawOptimum[]
-  binding: string[]
-  warnings: string[]
-  guidelines: string[]
-}
-
-function describeTraining(
-  document: TrainDocument,
-  cost: { hours: number; dollars: number | null; joules: number },
-): string {
+function describeTraining(document: plan.TrainDocument): string {
   const { plan: best } = document
-  const bits = (one: plan.TrainPlan) => one.pw.toFixed(1)
+  const bits = (one: plan.TrainPlan) => (one.label !== undefined ? one.label : one.pw.toFixed(1))
+  const parts =
+    best.pw === best.pa && best.pa === best.pkv
+      ? `at ${best.label ?? `${best.pw.toFixed(1)} bits`}`
+      : `at ${best.label ?? `${best.pw.toFixed(1)} bits of weights, ${best.pa.toFixed(1)} of activations, ${best.pkv.toFixed(1)} of the cache`}`
+  const between = (range: readonly [number, number] | null, print: (value: number) => string) =>
+    range ? `${print(range[0])} to ${print(range[1])}` : '-'
+  const money = (dollars: number | null) => (dollars === null ? '' : `, ${printQuantity(dollars, 'money')}`)
+  const lead = document.laws.find(one => one.law === best.law && one.fit === best.fit)
   const lines = [
-    `train ${printQuantity(best.n)} parameters on ${printQuantity(best.d)} tokens at ${best.pw.toFixed(1)} bits: loss ${best.loss.toFixed(4)} (${best.law}, ${best.fit})`,
-    `${printQuantity(best.flops, 'flops')}, ${printQuantity(cost.hours)} ${best.device}-hours${cost.dollars === null ? '' : `, ${printQuantity(cost.dollars, 'money')}`}, ${printQuantity(cost.joules / 3.6e6)} kWh`,
+    `train ${printQuantity(best.n)} parameters on ${printQuantity(best.d)} tokens ${parts}: loss ${best.loss.toFixed(4)}${best.interval ? ` (95% ${between(best.interval, value => value.toFixed(4))})` : ''} (${best.law}, ${best.fit})`,
+    `${printQuantity(best.flops, 'flops')}, ${printQuantity(best.deviceHours)} ${best.device}-hours${money(best.cost)}, ${printQuantity(best.joules / 3.6e6)} kWh; ${printQuantity(best.bytes, 'bytes')} to train, ${printQuantity(best.servingBytes, 'bytes')} to serve`,
+    ...(best.lifetime
+      ? [
+          `serving ${printQuantity(best.lifetime.tokens)} tokens: ${printQuantity(best.lifetime.deviceHours)} ${best.device}-hours${money(best.lifetime.dollars)}, ${printQuantity(best.lifetime.joules / 3.6e6)} kWh, at ${printQuantity(best.lifetime.tokensPerSecond)} tokens/s a device`,
+        ]
+      : []),
     `training bits: ${document.region}`,
+    ...(lead?.nRegion
+      ? [`sizes: ${between(lead.nRegion, printQuantity)} parameters tie within the noise of a run`]
+      : []),
     ...(document.binding.length > 0 ? [`bound by: ${document.binding.join(', ')}`] : []),
     '',
     table(
-      ['law', 'fit', 'N', 'D', 'bits', 'tie region', 'loss', 'in range'],
-      document.laws.flatMap(({ law, fit, optimum, bitsRegion, insideRange }) =>
+      ['law', 'fit', 'N', 'D', 'bits', 'tie region', '95%', 'loss', '95%', 'in range'],
+      document.laws.flatMap(({ law, fit, optimum, bitsRegion, bitsInterval, lossInterval, insideRange }) =>
         optimum
           ? [
               [
@@ -307,8 +286,10 @@ function describeTraining(
                 printQuantity(optimum.n),
                 printQuantity(optimum.d),
                 bitsRegion ? bits(optimum) : '-',
-                bitsRegion ? `${bitsRegion[0].toFixed(1)} to ${bitsRegion[1].toFixed(1)}` : '-',
+                between(bitsRegion, value => value.toFixed(1)),
+                between(bitsInterval, value => value.toFixed(1)),
                 optimum.loss.toFixed(4),
+                between(lossInterval, value => value.toFixed(4)),
                 insideRange ? 'yes' : 'no',
               ],
             ]
@@ -331,50 +312,74 @@ function describeTraining(
   return lines.join('\n')
 }
 
-type ServeOptions = {
+interface ServeOptions {
+  d?: string
   memory?: string
   device: string
   context: string
   batch: string
   minSpeed?: string
   formats: string
+  embeddings: string
   kv: string
+  activations: string
   law: string
+  fit?: string
   json?: boolean
 }
 
-/** Known models by name, or an error that offers a near one. */
-function findModels(names: readonly string[]): plan.ServeCandidate[] {
-  const known = plan.MODELS.map(model => model.name)
-  const models = names.map(name => {
-    const model = plan.MODELS.find(candidate => candidate.name === name || candidate.hub === name)
-    if (!model)
-      throw new RequestError(`unknown model '${name}', expected one of ${known.join(', ')}${didYouMean(name, known)}`)
-    return model
-  })
-  return (names.length > 0 ? models : plan.MODELS).map(({ name, shape, d }) => ({ name, shape, d }))
+/** A known model, a checkpoint on disk, or a size such as 8b; else an error that offers a near name. */
+async function findModel(name: string, d: number | null): Promise<Subject> {
+  if (existsSync(name)) return openSubject(name, d)
+  const known = findKnown(name)
+  if (known) return knownSubject(known, d)
+  if (/^[\d.]+(e\d+|[kmbt])$/i.test(name)) {
+    const shape = plan.shapeOf(parseQuantity(name, 'count', 'size'))
+    const trained = { pw: 16, pa: 16, pkv: 16 }
+    return { name, ...plan.countShape(shape), d, dSource: d === null ? null : 'given', shape, trained, decayed: null }
+  }
+  const names = plan.MODELS.map(model => model.name)
+  throw new RequestError(
+    `unknown model '${name}'${didYouMean(name, names)}, expected a checkpoint, a size like 8b, or one of ${names.join(', ')}`,
+  )
 }
 
-function serveAction(names: readonly string[], options: ServeOptions): void {
+/** A positive whole number. */
+function count(text: string, name: string): number {
+  const value = parseQuantity(text, 'count', name)
+  if (!Number.isInteger(value) || value < 1) throw new RequestError(`${name} '${text}' is not a positive whole number`)
+  return value
+}
+
+async function serveAction(names: readonly string[], options: ServeOptions): Promise<void> {
   const device = findDevice(options.device)
-  const fit = lawFits(options.law)[0]
+  const [fit] = lawFits(options.law, options.fit === undefined ? [] : [options.fit], { delta: true })
   const problem: plan.ServeProblem = {
     device,
     memory: quantity(options.memory, 'bytes', 'memory'),
-    context: quantity(options.context, 'count', 'context') as number,
-    batch: quantity(options.batch, 'count', 'batch') as number,
+    context: count(options.context, 'context'),
+    batch: count(options.batch, 'batch'),
     minTokensPerSecond: quantity(options.minSpeed, 'count', 'min-speed'),
     formats: options.formats.split(',').map(format => format.trim()),
+    embeddings: options.embeddings,
     kvFormat: options.kv,
+    activationBits: parseBits(options.activations, 'activations').low,
   }
-  const solution = plan.planServing(findModels(names), problem, fit)
+  for (const format of [options.embeddings, options.kv]) parseFormat(format)
+  const d = options.d === undefined ? null : parseQuantity(options.d, 'count', 'd')
+  const wanted = names.length > 0 ? names : plan.MODELS.map(model => model.name)
+  const subjects: Subject[] = []
+  for (const name of wanted) subjects.push(await findModel(name, d))
+  const solution = plan.planServing(subjects, problem, fit)
   const largest = Math.max(...solution.plans.map(one => one.n))
+  const unknown = subjects.filter(subject => subject.d === null).map(subject => subject.name)
   const warnings = [
     ...solution.warnings,
-    ...lawRecords([fit])
-      .filter(record => record.unreliable && recordApplies(record, largest))
-      .map(describeRecord),
-    `losses are predicted by ${fit.law.name} (${fit.fit}), which saw ${describeRange(fit.range)}; larger models lie outside`,
+    ...(unknown.length > 0
+      ? [`training tokens of ${unknown.join(', ')} are not known, so no loss is predicted; give --d`]
+      : []),
+    ...recordWarnings([fit], largest),
+    `losses are predicted by ${fit.law.name} (${fit.fit}), which saw ${describeRange(fit.range)}; other models lie outside`,
   ]
   if (options.json) {
     printJson({ ...solution, warnings })
@@ -392,6 +397,11 @@ function serveAction(names: readonly string[], options: ServeOptions): void {
             ]), // biome-ignore format: the columns above
           )
         : '',
+      ...(solution.best
+        ? [
+            `best in this memory: ${solution.best.model} ${solution.best.format}${solution.best.tiedBits.length > 1 ? `; ${solution.best.tiedBits.map(k => Number(k.toPrecision(3))).join(', ')} bits tie` : ''}`,
+          ]
+        : []),
       ...(solution.tie.length > 0 ? [`a tie within the law's error: ${solution.tie.join(', ')}`] : []),
       ...(solution.binding.length > 0 ? [`bound by: ${solution.binding.join(', ')}`] : []),
       ...warnings.map(line => `warning: ${line}`),

@@ -1,52 +1,104 @@
 // Exact bytes of a model at a format: weights with their scales, the KV cache, activations, and the state of training.
-import { bitsPerParameter, type FormatLike, parseFormat } from '../formats/index.ts'
+import { bitsPerParameter, codeBits, type FormatLike, parseFormat, printFormat } from '../formats/index.ts'
+import { RECIPES, type Recipe, recipeFormat } from '../formats/recipes.ts'
 import { cacheNumbers, countShape, type Matrix, matrices, type Shape } from './shape.ts'
 
-/** A format for each kind of matrix; `rest` is what the others are stored in (norms and biases are always 32 bits there, as GGUF has them, unless `vectors` says otherwise). */
-export interface WeightFormats {
-  linear: FormatLike
-  embedding: FormatLike
-  head: FormatLike
+/** How a model's numbers are stored. */
+export interface Storage {
+  /** As it is spelled: a format, or a mixture such as q4_k_m. */
+  name: string
+  /** Bits of one number of a matrix, everything counted; `layer` is null outside the blocks. */
+  bits(matrix: Matrix, layer: number | null): number
+  /** Types differ from layer to layer. */
+  mixed: boolean
   /** Bits of norms and biases. */
   vectors: number
+  /** Width that a PTQ law reads: bits of a code, without scales. */
+  k: number
 }
 
-/** Linears in one format, the rest in bf16: what RTN and GPTQ do by default. */
-export function linearsIn(format: FormatLike): WeightFormats {
-  return { linear: format, embedding: 'bf16', head: 'bf16', vectors: 16 }
+/** The matrices of the blocks in one format, embedding and unembedding in another, norms and biases in `vectors` bits: what RTN and GPTQ write. */
+export function linearsIn(
+  format: FormatLike,
+  { embeddings = 'bf16', vectors = 16 }: { embeddings?: FormatLike; vectors?: number } = {},
+): Storage {
+  const inner = parseFormat(format)
+  const outer = parseFormat(embeddings)
+  return {
+    name: printFormat(inner),
+    bits: ({ name, shape }) => bitsPerParameter(name === 'embedding' || name === 'head' ? outer : inner, shape),
+    mixed: false,
+    vectors,
+    k: codeBits(inner),
+  }
 }
 
-/** The format of one matrix. */
-function formatOf(matrix: Matrix, formats: WeightFormats): FormatLike {
-  return matrix.name === 'embedding' ? formats.embedding : matrix.name === 'head' ? formats.head : formats.linear
+/** Everything in so many bits a number, scales included. */
+export function inBits(bits: number): Storage {
+  return { name: `${bits} bits`, bits: () => bits, mixed: false, vectors: bits, k: bits }
+}
+
+/** File types of llama.cpp that are one type with the output matrix in 6 bits. */
+const UNIFORM = /^(q[458]_[01]|iq4_(nl|xs)|q[2345]_k)$/
+
+/** A GGUF file of llama.cpp: a mixture by its recipe, or one type; norms and biases are 32 bits. */
+function ggufStorage(name: string, shape: Shape): Storage {
+  const model = { family: 'llama', layers: shape.layers, heads: shape.heads, kvHeads: shape.kvHeads, tied: shape.tied }
+  const output = name === 'q8_0' ? 'q8_0' : 'q6_k'
+  return {
+    name,
+    bits(matrix, layer) {
+      const isOutput = matrix.name === 'head' || (matrix.name === 'embedding' && shape.tied)
+      const tensor = {
+        name: `${layer === null ? '' : `layers.${layer}.`}${matrix.name}.weight`,
+        shape: matrix.shape,
+        kind: layer === null ? matrix.name : 'linear',
+      }
+      const type = UNIFORM.test(name)
+        ? isOutput && matrix.shape[1] % 256 === 0 ? output : name
+        : recipeFormat(name as Recipe, tensor, model) // biome-ignore format: one choice
+      return bitsPerParameter(type ?? 'bf16', matrix.shape)
+    },
+    mixed: !UNIFORM.test(name),
+    vectors: 32,
+    k: Number(/\d/.exec(name)?.[0]),
+  }
+}
+
+/** A storage by its spelling: a name of llama.cpp's file types is a GGUF file, another format is that of the blocks' matrices; throws RequestError for what is neither. */
+export function storageOf(spelling: FormatLike, shape: Shape, embeddings: FormatLike = 'bf16'): Storage {
+  if (typeof spelling === 'string') {
+    const name = spelling.trim().toLowerCase()
+    if ((RECIPES as readonly string[]).includes(name) || UNIFORM.test(name)) return ggufStorage(name, shape)
+  }
+  return linearsIn(spelling, { embeddings })
 }
 
 /** Bytes of all weights, scales included, before any file's header. */
-export function weightBytes(shape: Shape, formats: WeightFormats): number {
+export function weightBytes(shape: Shape, storage: Storage): number {
   let bits = 0
+  let inMatrices = 0
   for (const matrix of matrices(shape)) {
     const size = matrix.shape[0] * matrix.shape[1]
-    bits += matrix.count * size * bitsPerParameter(formatOf(matrix, formats), matrix.shape)
+    const inBlocks = matrix.name !== 'embedding' && matrix.name !== 'head'
+    inMatrices += matrix.count * size
+    if (!inBlocks || !storage.mixed) bits += matrix.count * size * storage.bits(matrix, inBlocks ? 0 : null)
+    else for (let layer = 0; layer < matrix.count; layer++) bits += size * storage.bits(matrix, layer)
   }
   const { nTotal } = countShape(shape)
-  const inMatrices = matrices(shape).reduce((sum, { shape: [out, input], count }) => sum + out * input * count, 0)
-  return Math.ceil((bits + (nTotal - inMatrices) * formats.vectors) / 8)
+  return Math.ceil((bits + (nTotal - inMatrices) * storage.vectors) / 8)
 }
 
 /** Bytes of the embedding. */
-export function embeddingBytes({ vocab, width }: Shape, formats: WeightFormats): number {
-  return (vocab * width * bitsPerParameter(formats.embedding, [vocab, width])) / 8
+export function embeddingBytes(shape: Shape, storage: Storage): number {
+  const embedding: Matrix = { name: 'embedding', shape: [shape.vocab, shape.width], count: 1 }
+  return (shape.vocab * shape.width * storage.bits(embedding, null)) / 8
 }
 
 /** Bytes of the KV cache for so many tokens in all sequences together; K and V of a head and token share scales where the format has blocks. */
 export function cacheBytes(shape: Shape, tokens: number, format: FormatLike = 'bf16'): number {
-  const spelled = parseFormat(format)
-  return Math.ceil(
-    (cacheNumbers(shape) *
-      tokens *
-      bitsPerParameter(spelled, [tokens * shape.layers * 2, shape.kvHeads * shape.headSize])) /
-      8,
-  )
+  const rows = tokens * shape.layers * 2
+  return Math.ceil((cacheNumbers(shape) * tokens * bitsPerParameter(parseFormat(format), [rows, shape.kvHeads * shape.headSize])) / 8) // biome-ignore format: one line
 }
 
 /** Bytes of activations while generating: hidden state, MLP and logits of the tokens of one step, in 16 bits, logits in 32. */

@@ -12,6 +12,9 @@ export interface TrainingBits {
   pw: number
   pa: number
   pkv: number
+  /** Name of a choice from a law's menu, and what goes into the law's columns. */
+  label?: string
+  columns?: Readonly<Record<string, string | number>>
 }
 
 /**

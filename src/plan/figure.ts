@@ -1,6 +1,7 @@
 // Loss against training bits at a plan's budget, one line a law, as a plain SVG that needs nothing to be drawn.
 
-import type { LawFit } from './region.ts'
+import type { LawFit } from './fits.ts'
+import { menuOf } from './menu.ts'
 import { lossAt, planTraining, type TrainProblem, tied } from './train.ts'
 
 const WIDTH = 640
@@ -11,16 +12,18 @@ const COLORS = ['#4269d0', '#efb118', '#ff725c', '#6cc5b0', '#3ca951', '#ff8ab7'
 /** Each law's loss above its own optimum (nats) for 3 to 16 bits, N and D chosen anew at each. */
 export function planFigure(fits: readonly LawFit[], problem: TrainProblem): string {
   const grid = Array.from({ length: 53 }, (_, i) => 3 + i / 4)
-  const lines = fits.map(({ law, fit, parameters }) => {
-    const values = grid.map(p => {
-      const solution = planTraining(law, parameters, { ...problem, bits: tied(p) })
-      return 'plan' in solution
-        ? lossAt(law, parameters, problem, solution.plan.n, solution.plan.d, tied(p))
-        : Number.NaN
+  const lines = fits
+    .filter(fit => menuOf(fit) === null)
+    .map(({ law, fit, parameters }) => {
+      const values = grid.map(p => {
+        const solution = planTraining(law, parameters, { ...problem, bits: tied(p) })
+        return 'plan' in solution
+          ? lossAt(law, parameters, problem, solution.plan.n, solution.plan.d, tied(p))
+          : Number.NaN
+      })
+      const least = Math.min(...values.filter(Number.isFinite))
+      return { name: `${law.name} ${fit}`, values: values.map(value => value - least) }
     })
-    const least = Math.min(...values.filter(Number.isFinite))
-    return { name: `${law.name} ${fit}`, values: values.map(value => value - least) }
-  })
   const top = Math.min(0.5, Math.max(0.02, ...lines.flatMap(line => line.values.filter(Number.isFinite))))
   const x = (bits: number) => MARGIN.left + ((bits - 3) / 13) * (WIDTH - MARGIN.left - MARGIN.right)
   const y = (value: number) =>

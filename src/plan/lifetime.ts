@@ -1,5 +1,48 @@
 // A model's life in money: training once, answering for years. The well-known example is here with its assumptions
 // open: a model that cost $191M to train against about $6B a year to answer half of all searches with 50-word answers.
+import { ECONOMICS, type Economics } from './cost.ts'
+import type { Device } from './devices.ts'
+import { decodeSpeed } from './serve.ts'
+import { shapeOf } from './shape.ts'
+
+/** What serving so many tokens costs on a device. */
+export interface LifetimeCost {
+  tokens: number
+  deviceHours: number
+  dollars: number | null
+  joules: number
+  /** Tokens a second of one device's share. */
+  tokensPerSecond: number
+  /** Devices that hold the weights. */
+  devices: number
+}
+
+/** How tokens are served where nothing else is said: sequences at once, and tokens of each in the cache. */
+export const SERVING = { batch: 32, context: 2048 } as const
+
+/** Device-hours, dollars and joules of generating `tokens` with n parameters of so many bits, at the speed that memory and operations allow. */
+export function lifetimeCost(
+  n: number,
+  tokens: number,
+  bits: number,
+  device: Device,
+  { pricePerHour, overhead }: Economics = ECONOMICS,
+  vocab = 32_000,
+): LifetimeCost {
+  const shape = shapeOf(n, { vocab })
+  const speed = decodeSpeed(shape, bits, 'bf16', { device, ...SERVING })
+  // A model on several devices is read by all of them at once: each does its share of every token.
+  const seconds = tokens / speed.tokensPerSecond
+  const price = pricePerHour ?? device.price.rent
+  return {
+    tokens,
+    deviceHours: seconds / 3600,
+    dollars: price === null ? null : (seconds / 3600) * price,
+    joules: seconds * device.watts * overhead,
+    tokensPerSecond: speed.tokensPerSecond,
+    devices: Math.ceil((n * bits) / 8 / device.memory),
+  }
+}
 
 /** What a year of answers is made of. */
 export interface Service {

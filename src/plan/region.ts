@@ -1,31 +1,28 @@
 // Several laws side by side: where each puts the optimum, how flat it is there, where they agree, and what it costs to
 // deviate. The answer is a region, because the optimum is flat and the laws differ.
 
-import type { Law, Parameters, Range } from '../laws/law.ts'
+import type { Range } from '../laws/law.ts'
+import { predictionInterval } from '../laws/prediction.ts'
 import { printQuantity } from '../table/quantity.ts'
-import { type CostModel, costFactor } from './cost.ts'
-import { lossAt, planTraining, type TrainPlan, type TrainProblem, type TrainSolution, tied } from './train.ts'
-
-/** A law with constants: published, or a fit of one's own with its bootstrap sample. */
-export interface LawFit {
-  law: Law
-  /** Name of the fit: `kumar2024`, or the file of one's own. */
-  fit: string
-  parameters: Parameters
-  range: Range
-  /** Parameters of bootstrap resamples, for intervals. */
-  sample?: readonly Parameters[]
-}
+import { type CostModel, costFactor, type TrainingBits } from './cost.ts'
+import { type LawFit, resamplesOf } from './fits.ts'
+import { menuOf } from './menu.ts'
+import { type Bounds, lossAt, planTraining, type TrainPlan, type TrainProblem, tied } from './train.ts'
 
 /** What one law says of a problem. */
 export interface LawOptimum {
   law: string
   fit: string
   optimum: TrainPlan | null
-  /** Bits whose best plan is within `tolerance` nats of the optimum; null where the law does not tell bits apart. */
+  /** Bits of weights whose best plan is a tie with the optimum; null where the law does not tell bits apart. */
   bitsRegion: [number, number] | null
-  /** 95% of the bootstrap sample's optima; null without a sample. */
+  /** N whose best plan at the optimum's bits is a tie with it; null where N is held. */
+  nRegion: [number, number] | null
+  /** 95% of the optima of the bootstrap sample; null without a sample. */
   bitsInterval: [number, number] | null
+  nInterval: [number, number] | null
+  dInterval: [number, number] | null
+  /** Where 95% of runs like the optimum would lie; null without a sample. */
   lossInterval: [number, number] | null
   insideRange: boolean
   notes: string[]
@@ -33,14 +30,6 @@ export interface LawOptimum {
 
 /** Loss that repeated runs differ by; plans closer than this are a tie (Kumar et al. and QuEST runs repeat to about so much). */
 export const TIE = 0.003
-
-/** True where a law's loss depends on the bits of training. */
-export function seesBits({ law, parameters }: LawFit): boolean {
-  const at = (bits: number) => lossAt(law, parameters, { cost: { kind: 'bits' } }, 1e8, 1e10, tied(bits))
-  const values = [16, 8, 6.5, 4].map(at)
-  // A law whose fit is of one low precision only has the same loss at 4 and 8 bits.
-  return values.every(Number.isFinite) && new Set(values).size === values.length
-}
 
 /** Names of the quantities of a plan that lie outside a fit's range, each as a sentence. */
 export function outsideRange(range: Range, plan: TrainPlan, postBits?: number): string[] {
@@ -65,31 +54,82 @@ export function outsideRange(range: Range, plan: TrainPlan, postBits?: number): 
   return notes
 }
 
-function solve({ law, parameters }: LawFit, problem: TrainProblem): TrainSolution {
-  return planTraining(law, parameters, problem)
+/** The problem as a law can answer it: bits that it chooses from a menu of its own, or 16 where it does not tell them apart. */
+function problemFor(fit: LawFit, problem: TrainProblem): { own: TrainProblem; notes: string[]; blind: boolean } {
+  const menu = menuOf(fit)
+  if (menu === null) return { own: problem, notes: [], blind: false }
+  // A law that does not see bits plans at 16: another number would only make compute look cheap.
+  const blind = menu.length === 1
+  const allowed = blind ? menu : menu.filter(choice => isAllowed(choice, problem.bits))
+  if (allowed.length > 0)
+    return {
+      own: { ...problem, bits: allowed },
+      notes: blind ? ['this law does not tell training bits apart, the plan is at 16'] : [],
+      blind: blind || allowed.length === 1,
+    }
+  const nearest = menu.map(choice => choice.label).join(', ')
+  return { own: { ...problem, bits: [] }, notes: [`this law knows none of these bits, only ${nearest}`], blind: true }
 }
 
-/** The bits around an optimum whose best plan is a tie with it, by bisection on both sides. */
-function flatBits(fit: LawFit, problem: TrainProblem, plan: TrainPlan): [number, number] | null {
-  const { bits } = problem
-  if (!bits || !('low' in bits) || !seesBits(fit)) return null
-  const worse = (p: number) => {
-    const at = solve(fit, { ...problem, bits: tied(p) })
-    if ('infeasible' in at) return true
-    return problem.loss === undefined ? at.plan.loss > plan.loss + TIE : at.plan.flops > plan.flops * 1.02
-  }
-  const edge = (from: number, to: number) => {
+/** Whether a choice of a menu lies in the bounds that were given (16 always does where a part may stay as it is). */
+function isAllowed(choice: TrainingBits, bits: TrainProblem['bits']): boolean {
+  if (!bits || Array.isArray(bits)) return true
+  const inside = (p: number, bounds: Bounds | number) =>
+    typeof bounds === 'number' ? Math.abs(p - bounds) < 0.01 : p >= bounds.low - 0.01 && p <= bounds.high + 0.01
+  if ('low' in bits) return inside(choice.pw, bits) && inside(choice.pa, bits)
+  const parts = bits as Record<'pw' | 'pa', Bounds | number>
+  return inside(choice.pw, parts.pw) && inside(choice.pa, parts.pa)
+}
+
+/** Whether a plan is no tie with the best one: more than TIE above its loss, or 2% above its cost where a loss is wanted. */
+function isWorse(fit: LawFit, problem: TrainProblem, best: TrainPlan): boolean {
+  const at = planTraining(fit.law, fit.parameters, problem)
+  if ('infeasible' in at) return true
+  return problem.loss === undefined ? at.plan.loss > best.loss + TIE : at.plan.flops > best.flops * 1.02
+}
+
+/** The stretch around a value where `worse` is not so, by bisection on both sides. */
+function stretch(middle: number, { low, high }: Bounds, worse: (x: number) => boolean): [number, number] {
+  const edge = (to: number) => {
     if (!worse(to)) return to
-    let inside = from
-    let outside = to
-    for (let i = 0; i < 12; i++) {
-      const middle = (inside + outside) / 2
-      if (worse(middle)) outside = middle
-      else inside = middle
+    let [inside, outside] = [middle, to]
+    for (let i = 0; i < 10; i++) {
+      const x = (inside + outside) / 2
+      if (worse(x)) outside = x
+      else inside = x
     }
     return inside
   }
-  return [edge(plan.pw, bits.low), edge(plan.pw, bits.high)]
+  return [edge(low), edge(high)]
+}
+
+/** Bits of weights that tie with the optimum: a stretch, or the least and most of a menu; other parts are as in the optimum where each is chosen by itself. */
+function tiedBits(fit: LawFit, problem: TrainProblem, plan: TrainPlan): [number, number] | null {
+  const { bits } = problem
+  if (!bits) return null
+  if (Array.isArray(bits)) {
+    const ties = bits.filter(choice => !isWorse(fit, { ...problem, bits: choice }, plan)).map(choice => choice.pw)
+    return [Math.min(plan.pw, ...ties), Math.max(plan.pw, ...ties)]
+  }
+  if ('low' in bits) return stretch(plan.pw, bits, p => isWorse(fit, { ...problem, bits: tied(p) }, plan))
+  const { pw } = bits as Record<'pw', Bounds | number>
+  if (typeof pw === 'number') return null
+  return stretch(plan.pw, pw, p => isWorse(fit, { ...problem, bits: { ...bitsOf(plan), pw: p } }, plan))
+}
+
+/** The bits of a plan, with what its law reads beside them. */
+export function bitsOf({ pw, pa, pkv, label, columns }: TrainingBits): TrainingBits {
+  return { pw, pa, pkv, ...(columns && { label, columns }) }
+}
+
+/** Sizes that tie with the optimum at its bits, at most a factor of 100 away. */
+function tiedSizes(fit: LawFit, problem: TrainProblem, plan: TrainPlan): [number, number] | null {
+  if (problem.n !== undefined) return null
+  const x = Math.log(plan.n)
+  const [low, high] = stretch(x, { low: x - Math.log(100), high: x + Math.log(100) }, at =>
+    isWorse(fit, { ...problem, bits: bitsOf(plan), n: Math.exp(at) }, plan),
+  )
+  return [Math.exp(low), Math.exp(high)]
 }
 
 function percentiles(values: readonly number[]): [number, number] | null {
@@ -99,40 +139,35 @@ function percentiles(values: readonly number[]): [number, number] | null {
   return [at(0.025), at(0.975)]
 }
 
-/** One law's optimum with its flat region, its interval from the bootstrap sample (at most `resamples` of it) and its range. */
+/** One law's optimum with the region that ties with it, its intervals from the bootstrap sample (at most `resamples` of it) and its range. */
 export function optimumOf(fit: LawFit, problem: TrainProblem, { resamples = 40 } = {}): LawOptimum {
-  const base = { law: fit.law.name, fit: fit.fit }
-  // A law that does not see bits plans at 16: another number would only make compute look cheap.
-  const blind = !seesBits(fit)
-  const own = blind ? { ...problem, bits: tied(16) } : problem
-  const solution = solve(fit, own)
-  if ('infeasible' in solution)
-    return {
-      ...base,
-      optimum: null,
-      bitsRegion: null,
-      bitsInterval: null,
-      lossInterval: null,
-      insideRange: false,
-      notes: [solution.infeasible],
-    }
+  const nothing = { optimum: null, bitsRegion: null, nRegion: null, bitsInterval: null, nInterval: null, dInterval: null, lossInterval: null } // biome-ignore format: one line
+  const base = { law: fit.law.name, fit: fit.fit, ...nothing, insideRange: false }
+  const { own, notes, blind } = problemFor(fit, problem)
+  if (Array.isArray(own.bits) && own.bits.length === 0) return { ...base, notes }
+  if (!Number.isFinite(lossAt(fit.law, fit.parameters, { cost: own.cost }, 1e8, 1e10, tied(16))))
+    return { ...base, notes: ['these constants give no loss'] }
+  const solution = planTraining(fit.law, fit.parameters, own)
+  if ('infeasible' in solution) return { ...base, notes: [solution.infeasible] }
   const { plan } = solution
-  const notes = outsideRange(fit.range, plan, problem.postBits)
-  const inside = notes.length === 0
-  if (blind) notes.push('this law does not tell training bits apart, the plan is at 16')
-  const sampled = (fit.sample ?? []).slice(0, resamples).flatMap(parameters => {
-    const resolved = solve({ ...fit, parameters }, own)
+  const outside = outsideRange(fit.range, plan, problem.postBits)
+  const sampled = resamplesOf(fit, resamples).flatMap(parameters => {
+    const resolved = planTraining(fit.law, parameters, own, { tolerance: 3e-3 })
     return 'plan' in resolved ? [resolved.plan] : []
   })
-  const losses = (fit.sample ?? []).map(parameters => lossAt(fit.law, parameters, problem, plan.n, plan.d, plan))
   return {
     ...base,
     optimum: plan,
-    bitsRegion: flatBits(fit, own, plan),
+    bitsRegion: blind ? null : tiedBits(fit, own, plan),
+    nRegion: tiedSizes(fit, own, plan),
     bitsInterval: blind ? null : percentiles(sampled.map(one => one.pw)),
-    lossInterval: percentiles(losses.filter(Number.isFinite)),
-    insideRange: inside,
-    notes,
+    nInterval: percentiles(sampled.map(one => one.n)),
+    dInterval: percentiles(sampled.map(one => one.d)),
+    lossInterval: fit.own
+      ? predictionInterval(fit.own, parameters => lossAt(fit.law, parameters, own, plan.n, plan.d, plan), 0.95)
+      : null,
+    insideRange: outside.length === 0,
+    notes: [...outside, ...notes, ...(fit.notes ?? [])],
   }
 }
 
@@ -147,7 +182,7 @@ export interface Deviation {
   tie: boolean
 }
 
-/** What training at each of these bits, or serving at them after training, costs against the best plan. */
+/** What training at each of these bits (or at each choice of the law's menu), or serving at them after training as planned, costs against the best plan. */
 export function deviations(
   fit: LawFit,
   problem: TrainProblem,
@@ -155,26 +190,37 @@ export function deviations(
   trainBits: readonly number[],
   serveBits: readonly number[],
 ): Deviation[] {
-  const choices: [string, TrainProblem][] = [
-    ...(seesBits(fit)
-      ? trainBits.map((p): [string, TrainProblem] => [`train at ${p} bits`, { ...problem, bits: tied(p) }])
-      : []),
-    ...(fit.law.core.c || fit.law.columns.some(column => column.name === 'P_post')
-      ? serveBits.map((p): [string, TrainProblem] => [
-          `train as planned, quantize to ${p} bits afterwards`,
-          { ...problem, bits: { pw: best.pw, pa: best.pa, pkv: best.pkv }, postBits: p },
-        ])
-      : []),
-  ]
-  return choices.flatMap(([what, changed]) => {
-    const solution = solve(fit, changed)
+  const menu = menuOf(fit)
+  const widths: readonly TrainingBits[] = menu ?? trainBits.map(tied)
+  const name = (bits: TrainingBits) => (bits.label && bits.label !== '16' ? `in ${bits.label}` : `at ${bits.pw} bits`)
+  // What is held stays held, but for one of N and D: with both held no other compute is possible.
+  const freed = { ...problem, compute: undefined, d: problem.n === undefined ? problem.d : undefined }
+  const wanted = best.loss + 1e-9
+  const against = (what: string, changed: TrainProblem, matched: TrainProblem): Deviation[] => {
+    const solution = planTraining(fit.law, fit.parameters, changed)
     if ('infeasible' in solution) return []
     const { plan } = solution
-    const matched = solve(fit, { ...changed, loss: best.loss + 1e-9, compute: undefined, d: undefined, n: undefined })
-    const computeFactor = 'plan' in matched ? matched.plan.flops / best.flops : null
+    const same = planTraining(fit.law, fit.parameters, { ...matched, loss: wanted })
     const lossAbove = plan.loss - best.loss
+    const computeFactor = 'plan' in same ? same.plan.flops / best.flops : null
     return [{ what, plan, lossAbove, computeFactor, tie: Math.abs(lossAbove) < TIE }]
-  })
+  }
+  const training = widths.length > 1 ? widths : []
+  const servesAt = (p: number) =>
+    Number.isFinite(lossAt(fit.law, fit.parameters, { ...problem, postBits: p }, best.n, best.d, best)) &&
+    fit.law.columns.some(column => column.name === 'P_post')
+  return [
+    ...training.flatMap(bits => against(`train ${name(bits)}`, { ...problem, bits }, { ...freed, bits })),
+    ...serveBits.filter(servesAt).flatMap(p => {
+      const bits = bitsOf(best)
+      const postBits = p
+      return against(
+        `train as planned, quantize to ${p} bits afterwards`,
+        { ...problem, bits, postBits, loss: undefined, n: best.n, d: best.d },
+        { ...freed, bits, postBits },
+      )
+    }),
+  ]
 }
 
 /** How many more parameters training at `low` bits needs than at `high` for the same loss at the same D, and whether that is more than the bits it saves. */
@@ -206,12 +252,16 @@ export function describeRegion(optima: readonly LawOptimum[]): string {
     a.bitsRegion![0] <= b.bitsRegion![1] && b.bitsRegion![0] <= a.bitsRegion![1]
   const name = (one: LawOptimum) => `${one.law} (${one.fit})`
   const agreeing = [first, ...others.filter(one => overlaps(one, first))]
-  const low = Math.min(...agreeing.map(one => one.bitsRegion![0]))
-  const high = Math.max(...agreeing.map(one => one.bitsRegion![1]))
+  // What the agreeing ones have in common; one at a time where no width is common to all.
+  const common = [
+    Math.max(...agreeing.map(one => one.bitsRegion![0])),
+    Math.min(...agreeing.map(one => one.bitsRegion![1])),
+  ]
+  const [low, high] = common[0] <= common[1] ? common : first.bitsRegion!
   const differing = others.filter(one => !overlaps(one, first))
   return [
     `between ${low.toFixed(1)} and ${high.toFixed(1)} bits`,
     agreeing.length > 1 ? `${agreeing.map(name).join(' and ')} agree` : `so ${name(first)}`,
-    ...differing.map(one => `${name(one)} says ${one.optimum!.pw.toFixed(1)}`),
+    ...differing.map(one => `${name(one)} says ${one.optimum!.label ?? one.optimum!.pw.toFixed(1)}`),
   ].join('; ')
 }

@@ -44,22 +44,37 @@ export function minimize(
   return value <= values[best] ? { x, value } : { x: gridX, value: values[best] }
 }
 
-/** The x in [low, high] where a decreasing f reaches `target`; undefined where it does not. */
+/** The x in [low, high] where a decreasing f reaches `target`, to about 1e-12 of the interval on the side that reaches it; undefined where it does not. */
 export function solveDecreasing(
   f: (x: number) => number,
   target: number,
   low: number,
   high: number,
-  rounds = 60,
+  rounds = 80,
 ): number | undefined {
   if (f(low) <= target) return low
-  if (!(f(high) <= target)) return undefined
-  let a = low
   let b = high
-  for (let i = 0; i < rounds; i++) {
-    const middle = (a + b) / 2
-    if (f(middle) <= target) b = middle
-    else a = middle
+  let fb = f(b) - target
+  if (!(fb <= 0)) return undefined
+  let a = low
+  let fa = f(a) - target
+  // False position that halves the weight of an end that stays (Illinois); a step that is no number is a bisection.
+  let side = 0
+  for (let i = 0; i < rounds && b - a > 1e-12 * (high - low) && fb < 0; i++) {
+    const guess = (a * fb - b * fa) / (fb - fa)
+    const x = guess > a && guess < b && i % 8 < 7 ? guess : (a + b) / 2
+    const value = f(x) - target
+    if (value <= 0) {
+      b = x
+      fb = value
+      if (side === -1) fa /= 2
+      side = -1
+    } else {
+      a = x
+      fa = value
+      if (side === 1) fb /= 2
+      side = 1
+    }
   }
   return b
 }

@@ -1,10 +1,11 @@
 // The serving plan: candidates (shapes with their training data, formats of weights and cache) under a memory and
 // throughput budget; bytes, tokens a second and predicted loss of each, the frontier, and which are ties.
-import { type FormatLike, parseFormat, printFormat } from '../formats/index.ts'
-import { activationBytes, cacheBytes, embeddingBytes, linearsIn, type WeightFormats, weightBytes } from './bytes.ts'
-import { inferenceFlops } from './cost.ts'
-import type { Device } from './devices.ts'
-import type { LawFit } from './region.ts'
+import { codeBits, type FormatLike, parseFormat, printFormat } from '../formats/index.ts'
+import { activationBytes, cacheBytes, embeddingBytes, inBits, type Storage, storageOf, weightBytes } from './bytes.ts'
+import { inferenceFlops, type TrainingBits } from './cost.ts'
+import { type Device, fastestType } from './devices.ts'
+import type { LawFit } from './fits.ts'
+import { frontierOf } from './frontier.ts'
 import { countShape, type Shape } from './shape.ts'
 
 /** One model that could be served. */
@@ -15,6 +16,8 @@ export interface ServeCandidate {
   d: number | null
   /** Measured loss of this model unquantized, where known; else the law's. */
   loss?: number
+  /** What it was trained at; absent: 16 bits. */
+  trained?: TrainingBits
 }
 
 /** What is given: bytes of memory, device, context and number of sequences at once. */
@@ -26,8 +29,13 @@ export interface ServeProblem {
   batch: number
   /** Least tokens a second of all sequences together. */
   minTokensPerSecond?: number
+  /** Formats of the blocks' matrices, or file types of llama.cpp such as q4_k_m. */
   formats: readonly FormatLike[]
   kvFormat: FormatLike
+  /** Format of embedding and unembedding beside a format of the blocks; bf16 where absent. */
+  embeddings?: FormatLike
+  /** Bits of activations while serving: 8 with weights of 8 bits run on units for 8; 16 where absent. */
+  activationBits?: number
   /** Share of peak bandwidth and operations that decoding reaches. */
   efficiency?: number
 }
@@ -38,10 +46,14 @@ export interface ServePlan {
   format: string
   kvFormat: string
   n: number
+  /** Of the codes. */
+  k: number
   bitsPerParameter: number
   bytes: { weights: number; kv: number; activations: number; total: number }
   tokensPerSecond: number
   boundBy: 'bandwidth' | 'compute'
+  /** Of reading a prompt, bound by operations. */
+  promptTokensPerSecond: number
   loss: number | null
   deltaPtq: number | null
   fits: boolean
@@ -54,35 +66,43 @@ export interface ServeSolution {
   plans: ServePlan[]
   binding: string[]
   tie: string[]
+  /** The best plan that fits, and the widths that serve as well in this memory, each with its best model; null where none fits or no loss is known. */
+  best: { model: string; format: string; k: number; tiedBits: number[] } | null
   warnings: string[]
 }
 
 /** Differences of predicted loss below this are a tie: PTQ laws are off by more. */
 const SERVE_TIE = 0.01
 
-/** Width that a PTQ law reads for a format: the bits of its element, without scales. */
-export function elementBits(format: FormatLike): number {
-  const record = parseFormat(format)
-  if (record.kind === 'plain') return record.name === 'fp32' ? 32 : 16
-  if (record.kind === 'scaled') return 'bits' in record.element ? record.element.bits : Math.log2(3)
-  return Number(/\d/.exec(record.name.replace(/^(mx|nv|iq|tq)/, ''))?.[0] ?? 8)
-}
+/** Width that a PTQ law reads for a format: the bits of its codes, without scales. */
+export const elementBits = (format: FormatLike): number => codeBits(format)
 
-/** Tokens a second while decoding: each step reads all weights and every sequence's cache, and computes 2 N a token in 16 bits, because formats of weights alone are widened before the product. */
+/** Tokens a second while decoding: each step reads all weights and every sequence's cache, and computes 2 N a token in the type that holds weights and activations. */
 export function decodeSpeed(
   shape: Shape,
-  formats: WeightFormats,
+  weights: Storage | number,
   kvFormat: FormatLike,
-  { device, context, batch, efficiency = 0.7 }: Pick<ServeProblem, 'device' | 'context' | 'batch' | 'efficiency'>,
-): { tokensPerSecond: number; boundBy: 'bandwidth' | 'compute' } {
+  {
+    device,
+    context,
+    batch,
+    efficiency = 0.7,
+    activationBits = 16,
+  }: Pick<ServeProblem, 'device' | 'context' | 'batch' | 'efficiency' | 'activationBits'>,
+): Pick<ServePlan, 'tokensPerSecond' | 'boundBy' | 'promptTokensPerSecond'> {
+  // biome-ignore format: one line
+  const storage = typeof weights === 'number' ? inBits(weights) : weights
   // An embedding is looked up, not read through, unless it is the head too.
-  const lookedUp = shape.tied ? 0 : embeddingBytes(shape, formats)
-  const bytes = weightBytes(shape, formats) - lookedUp + cacheBytes(shape, context * batch, kvFormat)
+  const lookedUp = shape.tied ? 0 : embeddingBytes(shape, storage)
+  const bytes = weightBytes(shape, storage) - lookedUp + cacheBytes(shape, context * batch, kvFormat)
   const reading = bytes / (device.bandwidth * efficiency)
-  const computing = inferenceFlops(countShape(shape).nTotal, batch) / (device.flops.bf16 * efficiency)
+  // Formats of weights alone are widened before the product; only where activations are narrow too do narrow units help.
+  const { flops } = fastestType(device, Math.max(activationBits, storage.k))
+  const computing = inferenceFlops(countShape(shape).nTotal, 1) / (flops * efficiency)
   return {
-    tokensPerSecond: batch / Math.max(reading, computing),
-    boundBy: reading >= computing ? 'bandwidth' : 'compute',
+    tokensPerSecond: batch / Math.max(reading, computing * batch),
+    boundBy: reading >= computing * batch ? 'bandwidth' : 'compute',
+    promptTokensPerSecond: 1 / computing,
   }
 }
 
@@ -94,7 +114,8 @@ function predicted(
   bits: number,
 ): { loss: number | null; deltaPtq: number | null } {
   if (!fit || candidate.d === null) return { loss: candidate.loss ?? null, deltaPtq: bits >= 16 ? 0 : null }
-  const configuration = { N: n, D: candidate.d }
+  const { pw = 16, pa = 16, pkv = 16 } = candidate.trained ?? {}
+  const configuration = { N: n, D: candidate.d, P_w: pw, P_a: pa, P_kv: pkv }
   const before = candidate.loss ?? fit.law.predict(fit.parameters, configuration).loss
   const deltaPtq = bits >= 16 ? 0 : fit.law.predict(fit.parameters, { ...configuration, P_post: bits }).deltaPtq
   return { loss: before === null || before === undefined ? null : before + (deltaPtq ?? 0), deltaPtq }
@@ -108,27 +129,27 @@ export function planServing(candidates: readonly ServeCandidate[], problem: Serv
   let tooSlow = 0
   for (const candidate of candidates)
     for (const spelling of problem.formats) {
-      const format = printFormat(parseFormat(spelling))
-      const formats = linearsIn(format)
+      const storage = storageOf(spelling, candidate.shape, problem.embeddings)
       const { n, nTotal } = countShape(candidate.shape)
-      const weights = weightBytes(candidate.shape, formats)
+      const weights = weightBytes(candidate.shape, storage)
       const kv = cacheBytes(candidate.shape, problem.context * problem.batch, problem.kvFormat)
       const activations = activationBytes(candidate.shape, problem.batch)
       const total = weights + kv + activations
-      const speed = decodeSpeed(candidate.shape, formats, problem.kvFormat, problem)
+      const speed = decodeSpeed(candidate.shape, storage, problem.kvFormat, problem)
       const small = total <= memory
       const quick = speed.tokensPerSecond >= (problem.minTokensPerSecond ?? 0)
       if (!small) tooLarge++
       else if (!quick) tooSlow++
       plans.push({
         model: candidate.name,
-        format,
+        format: storage.name,
         kvFormat: printFormat(parseFormat(problem.kvFormat)),
         n,
+        k: storage.k,
         bitsPerParameter: (weights * 8) / nTotal,
         bytes: { weights, kv, activations, total },
         ...speed,
-        ...predicted(fit, candidate, n, elementBits(format)),
+        ...predicted(fit, candidate, n, storage.k),
         fits: small && quick,
         frontier: false,
       })
@@ -160,18 +181,81 @@ export function planServing(candidates: readonly ServeCandidate[], problem: Serv
         : `no plan fits ${memory} bytes, the least is ${least.model} ${least.format} with ${least.bytes.total}, ${(least.bytes.total / memory).toPrecision(3)} times as much`,
     )
   }
-  return { plans, binding, tie: tie.length > 1 ? tie : [], warnings }
+  return { plans, binding, tie: tie.length > 1 ? tie : [], best: bestOf(fitting), warnings }
 }
 
-/** Marks the plans that no other beats in both bytes and loss; n log n. */
-export function markFrontier(plans: ServePlan[]): void {
-  const order = plans
-    .filter(plan => plan.loss !== null)
-    .sort((a, b) => a.bytes.total - b.bytes.total || a.loss! - b.loss!)
-  let best = Number.POSITIVE_INFINITY
-  for (const plan of order)
-    if (plan.loss! < best) {
-      plan.frontier = true
-      best = plan.loss!
+/** The best of plans in order of loss, with the widths whose own best plan ties with it. */
+function bestOf(fitting: readonly ServePlan[]): ServeSolution['best'] {
+  const [best] = fitting
+  if (best?.loss == null) return null
+  const { loss } = best
+  const tied = fitting.filter(plan => plan.loss !== null && plan.loss - loss < SERVE_TIE).map(plan => plan.k)
+  return { model: best.model, format: best.format, k: best.k, tiedBits: [...new Set(tied)].sort((a, b) => a - b) }
+}
+
+/** Marks the plans that no other beats in both bytes and loss. */
+export function markFrontier(plans: readonly ServePlan[]): void {
+  const marks = frontierOf(
+    Float64Array.from(plans, plan => plan.bytes.total),
+    Float64Array.from(plans, plan => plan.loss ?? Number.NaN),
+  )
+  plans.forEach((plan, i) => {
+    plan.frontier = marks[i] === 1
+  })
+}
+
+/** One point of a serving frontier. */
+export interface ServePoint {
+  model: string
+  format: string
+  context: number
+  bytes: number
+  loss: number
+}
+
+/** Every model at every format and context, and of those that fit the ones that no other beats in bytes, loss and context at once. */
+export function serveGrid(
+  candidates: readonly ServeCandidate[],
+  problem: Omit<ServeProblem, 'context'>,
+  contexts: ArrayLike<number>,
+  fit?: LawFit,
+): ServePoint[] {
+  const memory = problem.memory ?? problem.device.memory
+  const { formats, batch } = problem
+  const total = candidates.length * formats.length * contexts.length
+  const bytes = new Float64Array(total)
+  const losses = new Float64Array(total)
+  const shorter = new Float64Array(total)
+  let at = 0
+  for (const candidate of candidates) {
+    const { shape } = candidate
+    const { n } = countShape(shape)
+    const activations = activationBytes(shape, batch)
+    const caches = Float64Array.from(contexts, context => cacheBytes(shape, context * batch, problem.kvFormat))
+    for (const spelling of formats) {
+      const storage = storageOf(spelling, shape, problem.embeddings)
+      const fixed = weightBytes(shape, storage) + activations
+      const loss = predicted(fit, candidate, n, storage.k).loss ?? Number.NaN
+      for (let i = 0; i < contexts.length; i++, at++) {
+        bytes[at] = fixed + caches[i]
+        losses[at] = bytes[at] <= memory ? loss : Number.NaN
+        shorter[at] = -contexts[i]
+      }
     }
+  }
+  const marks = frontierOf(bytes, losses, shorter)
+  const points: ServePoint[] = []
+  for (let i = 0; i < total; i++) {
+    if (marks[i] === 0) continue
+    const which = Math.floor(i / contexts.length)
+    const format = formats[which % formats.length]
+    points.push({
+      model: candidates[Math.floor(which / formats.length)].name,
+      format: typeof format === 'string' ? format : printFormat(format),
+      context: contexts[i % contexts.length],
+      bytes: bytes[i],
+      loss: losses[i],
+    })
+  }
+  return points
 }

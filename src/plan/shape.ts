@@ -62,10 +62,12 @@ export function cacheNumbers({ layers, kvHeads, headSize }: Shape): number {
   return 2 * layers * kvHeads * headSize
 }
 
+/** Width of a model of n non-embedding parameters in the usual proportions: n = layers width^2 12 with width 128 a layer. */
+export const usualWidth = (n: number): number => Math.cbrt((n * 128) / 12)
+
 /** A Llama-like shape of about n non-embedding parameters: width 128 a layer up to 80 layers, heads of 64 or 128, hidden 8/3 of the width. */
 export function shapeOf(n: number, { vocab = 32_000 } = {}): Shape {
-  // n = layers * width^2 * 12 for such a shape, with layers = width / 128.
-  const width = Math.max(64, Math.round(Math.cbrt((n * 128) / 12) / 64) * 64)
+  const width = Math.max(64, Math.round(usualWidth(n) / 64) * 64)
   const layers = Math.max(2, Math.round(n / (12 * width * width)))
   const headSize = width >= 2048 ? 128 : Math.min(64, width)
   const heads = Math.max(1, Math.round(width / headSize))

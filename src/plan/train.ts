@@ -4,6 +4,7 @@ import type { Law, Parameters } from '../laws/law.ts'
 import { trainingBytes } from './bytes.ts'
 import { type CostModel, costFactor, inferenceFlops, type TrainingBits, trainingFlops } from './cost.ts'
 import { minimize, solveDecreasing } from './search.ts'
+import { usualWidth } from './shape.ts'
 
 /** What is given. Absent: free. Compute counts in FLOPs at 16 bits; bytes in bytes. */
 export interface TrainProblem {
@@ -18,17 +19,23 @@ export interface TrainProblem {
   trainingMemory?: number
   /** Bytes of weights to serve in. */
   servingMemory?: number
-  /** Bits per parameter served; the training weights' where absent. */
+  /** Bits per parameter served, scales included; P_post or the training weights' where absent. */
   servingBits?: number
   /** P_post for the law: the model is quantized after training to so many bits. */
   postBits?: number
   /** Tokens read and written over the model's life (Sardana et al.). */
   inferenceTokens?: number
-  /** Training bits: one number for all parts, or bounds to search, or a part held. */
-  bits?: { low: number; high: number } | TrainingBits
+  /** Training bits: one choice, a list to choose from, bounds of one number for all parts, or bounds of each part; 16 where absent. */
+  bits?: Bounds | Record<'pw' | 'pa' | 'pkv', Bounds> | readonly TrainingBits[] | TrainingBits
   cost: CostModel
-  /** Embedding parameters over non-embedding ones, for memory. */
-  embeddingShare?: number
+  /** Size of the vocabulary, so that memory holds the embeddings too (16 bits when serving); absent: they are left out. */
+  vocab?: number
+}
+
+/** Bounds of a search, both included. */
+export interface Bounds {
+  low: number
+  high: number
 }
 
 /** A plan; flops are what the cost model counts, training and inference together. */
@@ -66,34 +73,60 @@ export function lossAt(
   d: number,
   bits: TrainingBits,
 ): number {
-  const tokens = problem.data?.repeat ? effectiveData(d, problem.data.tokens) : d
+  const unique = problem.data?.repeat ? problem.data.tokens : undefined
+  const ownRule = unique !== undefined && law.columns.some(column => column.name === 'D_unique')
   const { loss } = law.predict(parameters, {
     N: n,
-    D: tokens,
+    D: unique === undefined || ownRule ? d : effectiveData(d, unique),
     P_w: bits.pw,
     P_a: bits.pa,
     P_kv: bits.pkv,
     P_post: problem.postBits ?? null,
+    ...(ownRule && { D_unique: unique }),
+    ...bits.columns,
   })
   return loss !== null && Number.isFinite(loss) ? loss : Number.POSITIVE_INFINITY
 }
 
 /** FLOPs of inference over the model's life; reading weights of k bits is counted as k/16 of the 16-bit work. */
-function lifetimeFlops(problem: TrainProblem, n: number, bits: TrainingBits): number {
+export function lifetimeFlops(problem: TrainProblem, n: number, bits: TrainingBits): number {
   if (!problem.inferenceTokens) return 0
   return (inferenceFlops(n, problem.inferenceTokens) * (problem.servingBits ?? problem.postBits ?? bits.pw)) / 16
 }
 
+/** Parameters of embedding and unembedding beside n others, in a model of the usual proportions. */
+function embeddingsOf({ vocab = 0 }: TrainProblem, n: number): number {
+  return 2 * vocab * usualWidth(n)
+}
+
+/** Bytes of weights to serve n parameters, embeddings in 16 bits. */
+export function servingBytesOf(problem: TrainProblem, n: number, bits: TrainingBits): number {
+  return (n * (problem.servingBits ?? problem.postBits ?? bits.pw)) / 8 + embeddingsOf(problem, n) * 2
+}
+
+/** Bytes of weights, gradients and optimizer while training n parameters. */
+export function trainingBytesOf(problem: TrainProblem, n: number, bits: TrainingBits): number {
+  return trainingBytes(n, bits.pw) + trainingBytes(embeddingsOf(problem, n), 16)
+}
+
 /** Largest N that memory allows at these bits. */
 function largestN(problem: TrainProblem, bits: TrainingBits): number {
-  const share = 1 + (problem.embeddingShare ?? 0)
-  const serving =
-    problem.servingMemory === undefined
-      ? N_RANGE[1]
-      : (problem.servingMemory * 8) / (problem.servingBits ?? problem.postBits ?? bits.pw) / share
-  const training =
-    problem.trainingMemory === undefined ? N_RANGE[1] : problem.trainingMemory / trainingBytes(1, bits.pw) / share
-  return Math.min(N_RANGE[1], serving, training)
+  const fits = (x: number) => {
+    const n = Math.exp(x)
+    return (
+      servingBytesOf(problem, n, bits) <= (problem.servingMemory ?? Number.POSITIVE_INFINITY) &&
+      trainingBytesOf(problem, n, bits) <= (problem.trainingMemory ?? Number.POSITIVE_INFINITY)
+    )
+  }
+  let [low, high] = N_RANGE.map(Math.log)
+  if (fits(high)) return N_RANGE[1]
+  if (!fits(low)) return 0
+  while (high - low > 1e-12) {
+    const middle = (low + high) / 2
+    if (fits(middle)) low = middle
+    else high = middle
+  }
+  return Math.exp(low)
 }
 
 /** Largest D that data allows. */
@@ -101,54 +134,63 @@ function largestD(problem: TrainProblem): number {
   return problem.data && !problem.data.repeat ? problem.data.tokens : D_RANGE[1]
 }
 
+/** What a search may spend: points of its coarse grid over ln N, and the share of the range it ends at. */
+interface Effort {
+  steps: number
+  tolerance: number
+}
+const ROUGH: Effort = { steps: 24, tolerance: 3e-5 }
+const FINE: Effort = { steps: 48, tolerance: 1e-7 }
+
 /** The best plan at given bits: N is searched, D follows from the budget or the wanted loss. */
-function planAt(law: Law, parameters: Parameters, problem: TrainProblem, bits: TrainingBits): TrainPlan | undefined {
+function planAt(
+  law: Law,
+  parameters: Parameters,
+  problem: TrainProblem,
+  bits: TrainingBits,
+  effort: Effort = FINE,
+): TrainPlan | undefined {
   const factor = costFactor(bits, problem.cost)
   const dMax = largestD(problem)
   const budget = problem.compute ?? Number.POSITIVE_INFINITY
-  const dOf = (n: number): number | undefined => {
-    const left = budget - lifetimeFlops(problem, n, bits)
-    const affordable = left / (6 * n * factor)
-    if (problem.d !== undefined)
-      return problem.d <= affordable * (1 + 1e-9) && problem.d <= dMax ? problem.d : undefined
-    const most = Math.min(affordable, dMax)
-    if (!(most >= D_RANGE[0])) return undefined
-    if (problem.loss === undefined) return bestD(law, parameters, problem, n, most, bits)
-    // With PTQ, loss falls with D up to the best D only.
-    const turn = bestD(law, parameters, problem, n, most, bits)
-    const found = solveDecreasing(
-      x => lossAt(law, parameters, problem, n, Math.exp(x), bits),
-      problem.loss,
-      Math.log(D_RANGE[0]),
-      Math.log(turn),
-    )
-    return found === undefined ? undefined : Math.exp(found)
-  }
+  const { loss: wanted } = problem
+  const lossOf = (n: number, d: number) => lossAt(law, parameters, problem, n, d, bits)
   const totalFlops = (n: number, d: number) => trainingFlops(n, d) * factor + lifetimeFlops(problem, n, bits)
+  const most = (n: number) =>
+    Math.min((budget - lifetimeFlops(problem, n, bits)) / (6 * n * factor), problem.d ?? dMax, dMax)
+  /** D for n, or how far out of reach it is. */
+  const dOf = (n: number): { d: number } | { short: number } => {
+    const limit = most(n)
+    if (problem.d !== undefined) {
+      if (limit < problem.d * (1 - 1e-9)) return { short: Number.POSITIVE_INFINITY }
+      if (wanted === undefined) return { d: problem.d }
+      const gap = lossOf(n, problem.d) - wanted
+      return gap > 0 ? { short: gap } : { d: problem.d }
+    }
+    if (!(limit >= D_RANGE[0])) return { short: Number.POSITIVE_INFINITY }
+    const turn = bestD(law, parameters, problem, n, limit, bits)
+    if (wanted === undefined) return { d: turn }
+    // With PTQ, loss falls with D up to the best D only.
+    const [low, high] = [Math.log(D_RANGE[0]), Math.log(turn)]
+    const found = solveDecreasing(x => lossOf(n, Math.exp(x)), wanted, low, high)
+    return found === undefined ? { short: lossOf(n, turn) - wanted } : { d: Math.exp(found) }
+  }
+  /** What is made least. A wanted loss out of reach ranks behind all that reach it, nearer ones first, so that the search finds its way. */
   const value = (n: number): number => {
-    const d = dOf(n)
-    if (d === undefined) return Number.POSITIVE_INFINITY
-    if (problem.loss === undefined) return lossAt(law, parameters, problem, n, d, bits)
-    if (problem.d !== undefined && lossAt(law, parameters, problem, n, d, bits) > problem.loss)
-      return Number.POSITIVE_INFINITY
-    return totalFlops(n, d)
+    const at = dOf(n)
+    if ('short' in at) return 1e6 + at.short
+    return wanted === undefined ? lossOf(n, at.d) : Math.log(totalFlops(n, at.d))
   }
   const high = largestN(problem, bits)
-  const n =
-    problem.n ??
-    Math.exp(minimize(x => value(Math.exp(x)), Math.log(N_RANGE[0]), Math.log(high), { steps: 60, tolerance: 1e-7 }).x)
-  if (n > high * (1 + 1e-9)) return undefined
-  const d = dOf(n)
-  if (d === undefined || !Number.isFinite(value(n))) return undefined
-  const training = trainingFlops(n, d) * factor
-  return {
-    n,
-    d,
-    ...bits,
-    loss: lossAt(law, parameters, problem, n, d, bits),
-    flops: totalFlops(n, d),
-    trainingFlops: training,
-  }
+  if (problem.n !== undefined ? problem.n > high * (1 + 1e-9) : high < N_RANGE[0]) return undefined
+  const n = problem.n ?? Math.exp(minimize(x => value(Math.exp(x)), Math.log(N_RANGE[0]), Math.log(high), effort).x)
+  const at = dOf(n)
+  if ('short' in at) return undefined
+  const { d } = at
+  const loss = lossOf(n, d)
+  return Number.isFinite(loss)
+    ? { n, d, ...bits, loss, flops: totalFlops(n, d), trainingFlops: trainingFlops(n, d) * factor }
+    : undefined
 }
 
 /** The D up to `most` of least loss: `most` itself, unless quantization after training makes more data harmful. */
@@ -171,25 +213,47 @@ function bestD(
 /** One number of bits for all parts. */
 export const tied = (bits: number): TrainingBits => ({ pw: bits, pa: bits, pkv: bits })
 
-/** The best plan, by one law; every constraint that it touches is named. */
-export function planTraining(law: Law, parameters: Parameters, problem: TrainProblem): TrainSolution {
-  const { bits = tied(16) } = problem
-  let plan: TrainPlan | undefined
-  if ('low' in bits) {
-    const merit = (p: number) => {
-      const candidate = planAt(law, parameters, problem, tied(p))
-      return candidate === undefined
-        ? Number.POSITIVE_INFINITY
-        : problem.loss === undefined
-          ? candidate.loss
-          : candidate.flops
-    }
-    const { x } = minimize(merit, bits.low, bits.high, {
-      steps: Math.max(4, Math.ceil(bits.high - bits.low)),
-      tolerance: 1e-4,
-    })
-    plan = planAt(law, parameters, problem, tied(x))
-  } else plan = planAt(law, parameters, problem, bits)
+/** What makes one plan better than another: its loss, or its cost where a loss is wanted. */
+const meritOf = (problem: TrainProblem, plan: TrainPlan | undefined): number =>
+  plan === undefined ? Number.POSITIVE_INFINITY : problem.loss === undefined ? plan.loss : plan.flops
+
+/** Bits of the best plan: from a list, one number for all parts, or each part by itself. */
+function bestBits(
+  law: Law,
+  parameters: Parameters,
+  problem: TrainProblem,
+  { bits = tied(16) }: TrainProblem,
+  tolerance: number,
+): TrainingBits {
+  const merit = (at: TrainingBits) => meritOf(problem, planAt(law, parameters, problem, at, ROUGH))
+  if (isList(bits)) return bits.reduce((a, b) => (merit(b) < merit(a) ? b : a))
+  const along = ({ low, high }: Bounds, at: (p: number) => TrainingBits) =>
+    minimize(p => merit(at(p)), low, high, { steps: Math.max(4, Math.ceil(high - low)), tolerance }).x
+  if ('low' in bits) return tied(along(bits, tied))
+  if (!isParts(bits)) return bits
+  // One part after another, until none moves: the parts meet only in what they cost.
+  let best: TrainingBits = { pw: bits.pw.high, pa: bits.pa.high, pkv: bits.pkv.high }
+  for (let round = 0; round < 12; round++) {
+    const before = best
+    for (const part of ['pw', 'pa', 'pkv'] as const)
+      best = { ...best, [part]: along(bits[part], p => ({ ...best, [part]: p })) }
+    if (PARTS.every(part => Math.abs(best[part] - before[part]) < 0.01)) break
+  }
+  return best
+}
+
+const PARTS = ['pw', 'pa', 'pkv'] as const
+const isList = (bits: object): bits is readonly TrainingBits[] => Array.isArray(bits)
+const isParts = (bits: object): bits is Record<'pw' | 'pa' | 'pkv', Bounds> => typeof (bits as Record<string, unknown>)['pw'] === 'object' // biome-ignore format: one line each
+
+/** The best plan, by one law; every constraint that it touches is named. `tolerance` is the share of the range of bits that the search ends at. */
+export function planTraining(
+  law: Law,
+  parameters: Parameters,
+  problem: TrainProblem,
+  { tolerance = 1e-4 } = {},
+): TrainSolution {
+  const plan = planAt(law, parameters, problem, bestBits(law, parameters, problem, problem, tolerance))
   return plan
     ? { plan, binding: bindingOf(problem, plan) }
     : { infeasible: explainInfeasible(law, parameters, problem) }
@@ -197,14 +261,15 @@ export function planTraining(law: Law, parameters: Parameters, problem: TrainPro
 
 const near = (a: number, b: number) => Math.abs(a / b - 1) < 1e-3
 
-function bindingOf(problem: TrainProblem, plan: TrainPlan): string[] {
+/** Names of the constraints that a plan touches. */
+export function bindingOf(problem: TrainProblem, plan: TrainPlan): string[] {
   const binding: string[] = []
   if (problem.compute !== undefined && near(plan.flops, problem.compute)) binding.push('compute')
   if (problem.loss !== undefined) binding.push('loss')
   if (problem.data && !problem.data.repeat && near(plan.d, problem.data.tokens)) binding.push('data')
-  if (near(plan.n, largestN({ ...problem, trainingMemory: undefined }, plan)) && problem.servingMemory !== undefined)
+  if (problem.servingMemory !== undefined && near(servingBytesOf(problem, plan.n, plan), problem.servingMemory))
     binding.push('serving memory')
-  if (near(plan.n, largestN({ ...problem, servingMemory: undefined }, plan)) && problem.trainingMemory !== undefined)
+  if (problem.trainingMemory !== undefined && near(trainingBytesOf(problem, plan.n, plan), problem.trainingMemory))
     binding.push('training memory')
   if (problem.n !== undefined) binding.push('n')
   if (problem.d !== undefined) binding.push('d')
@@ -212,10 +277,15 @@ function bindingOf(problem: TrainProblem, plan: TrainPlan): string[] {
 }
 
 /** Bits to try when asking what would be enough. */
-function candidateBits({ bits = tied(16) }: TrainProblem): TrainingBits[] {
-  if (!('low' in bits)) return [bits]
+function candidateBits({ bits = tied(16) }: TrainProblem): readonly TrainingBits[] {
+  if (isList(bits)) return bits
+  const bounds = 'low' in bits ? bits : isParts(bits) ? bits.pw : null
+  if (bounds === null) return [bits as TrainingBits]
   const list: TrainingBits[] = []
-  for (let p = bits.low; p <= bits.high; p += 0.5) list.push(tied(p))
+  for (let p = bounds.low; p <= bounds.high; p += 0.5) {
+    const part = (name: 'pa' | 'pkv') => (isParts(bits) ? Math.min(bits[name].high, Math.max(bits[name].low, p)) : p)
+    list.push({ pw: p, pa: part('pa'), pkv: part('pkv') })
+  }
   return list
 }
 
@@ -246,10 +316,9 @@ function explainInfeasible(law: Law, parameters: Parameters, problem: TrainProbl
   for (const key of ['servingMemory', 'trainingMemory'] as const) {
     const given = problem[key]
     if (given === undefined) continue
-    const perParameter = (plan: TrainPlan) =>
-      (key === 'servingMemory' ? (problem.servingBits ?? problem.postBits ?? plan.pw) / 8 : trainingBytes(1, plan.pw)) *
-      (1 + (problem.embeddingShare ?? 0))
-    const needed = least({ ...problem, [key]: undefined }, plan => plan.n * perParameter(plan))
+    const needed = least({ ...problem, [key]: undefined }, plan =>
+      (key === 'servingMemory' ? servingBytesOf : trainingBytesOf)(problem, plan.n, plan),
+    )
     if (Number.isFinite(needed))
       reasons.push(
         `${key === 'servingMemory' ? 'serving' : 'training'} memory: ${needed.toPrecision(3)} bytes would do, ${factor(needed, given)}`,
