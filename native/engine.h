@@ -59,6 +59,28 @@ struct Engine {
   T* need(int thread, Local which, size_t count) { return local[static_cast<size_t>(thread)].buffers[which].need<T>(count); }
 };
 
+/**
+ * Packs columns column0 … (at most PANEL, a multiple of PANEL in) of source rows row0 … as rows of the left operand of `p`,
+ * their words along the source's rows: transposed where the path wants rows, else as a panel, which needs no turning.
+ */
+inline void packLeftColumns(const Ops& ops, Kind kind, const Source& s, size_t row0, size_t rows, size_t column0, size_t columns,
+                            const Rounder& rounder, uint32_t* out, size_t steps, Product& p) {
+  p.rows = out;
+  p.rowCount = columns;
+  p.steps = steps;
+  if (ops.rowsOnly) {
+    ops.packColumns(kind, s, row0, rows, column0, columns, rounder, out, steps);
+    p.rowStride = steps;
+    return;
+  }
+  Source part = s;
+  part.data = static_cast<const char*>(s.data) + column0 * (s.bf16 ? 2 : 4);
+  part.columns = columns;
+  ops.packPanelsDown(kind, part, row0, rows, rounder, out, 0, 0, steps);
+  p.rowStride = 1;
+  p.stepStride = roundUp(columns, 16);
+}
+
 /** The best instruction path of this processor among those compiled, or the one named; null where it cannot run here. */
 const Ops* choosePath(const std::string& name);
 /** Names of the paths that this processor has, best first. */

@@ -11,7 +11,7 @@ static constexpr size_t ROW_BLOCK = 24;
 /** Numbers of logit gradients that are kept at once. */
 static constexpr size_t KEPT = 4 << 20;
 /** Outputs of the weights' gradient a task. */
-static constexpr size_t OUTPUT_BLOCK = 96;
+static constexpr size_t OUTPUT_BLOCK = PANEL;
 
 void crossEntropy(Engine& engine, const Head& head) {
   const Ops& ops = *engine.ops;
@@ -106,15 +106,11 @@ void crossEntropy(Engine& engine, const Head& head) {
     engine.pool.run(divideUp(vocab, OUTPUT_BLOCK), true, [&](size_t task, int thread) {
       const size_t output = task * OUTPUT_BLOCK, count = std::min(OUTPUT_BLOCK, vocab - output);
       uint32_t* packed = engine.need<uint32_t>(thread, Engine::L_ROWS2, OUTPUT_BLOCK * words);
-      ops.packColumns(kind, gradients, 0, here, output, count, plain, packed, words);
       Product p{};
-      p.rows = packed;
-      p.rowStride = words;
-      p.rowCount = count;
+      packLeftColumns(ops, kind, gradients, 0, here, output, count, plain, packed, words, p);
       p.panels = inputs;
       p.panelStride = PANEL * words;
       p.columns = width;
-      p.steps = words;
       p.out = head.dWeight + output * width;
       p.outStride = width;
       p.epilogue.add = p.out;

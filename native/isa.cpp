@@ -77,6 +77,7 @@ unsigned long savedState() {
 [[maybe_unused]] Ops withTiles(const char* name, void (*bf16)(const Product&), void (*int8)(const Product&)) {
   Ops ops = avx512bf16Path;
   ops.name = name;
+  ops.rowsOnly = true;
   ops.product[BF16] = bf16;
   ops.product[I8] = int8;
   return ops;

@@ -106,16 +106,12 @@ void Backward::weightGradient(size_t part, size_t column, size_t columns, int th
   for (size_t row = 0; row < x.rows; row += REDUCTION) {
     size_t count = std::min(REDUCTION, x.rows - row);
     size_t steps = roundUp(divideUp(count, ops.perWord[kind]), 16);
-    ops.packColumns(kind, p.dy, row, count, column, columns, r, rows, steps);
     Product product{};
-    product.rows = rows;
-    product.rowStride = steps;
-    product.rowCount = columns;
+    packLeftColumns(ops, kind, p.dy, row, count, column, columns, r, rows, steps, product);
     product.panels = inputPanels;
     product.firstStep = row / ops.perWord[kind];
     product.panelStride = PANEL * inputSteps;
     product.columns = width;
-    product.steps = steps;
     product.out = to;
     product.outStride = width;
     product.epilogue.scale = scale;
@@ -210,9 +206,8 @@ void linearBackward(Engine& engine, const Source& x, const std::vector<BackwardP
   struct Task { bool input; size_t part; size_t at; size_t count; };
   std::vector<Task> tasks;
   for (size_t i = 0; i < parts.size(); i++) {
-    const size_t block = parts[i].weight.rows <= 2 * ROW_BLOCK ? ROW_BLOCK / 2 : ROW_BLOCK;
     if (parts[i].dWeight)
-      for (size_t at = 0; at < parts[i].weight.rows; at += block) tasks.push_back({false, i, at, std::min(block, parts[i].weight.rows - at)});
+      for (size_t at = 0; at < parts[i].weight.rows; at += PANEL) tasks.push_back({false, i, at, std::min(PANEL, parts[i].weight.rows - at)});
   }
   if (dx)
     for (size_t row = 0; row < x.rows; row += ROW_BLOCK) tasks.push_back({true, 0, row, std::min(ROW_BLOCK, x.rows - row)});

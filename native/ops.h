@@ -62,6 +62,8 @@ struct Product {
   const uint32_t* rows;
   /** Words from row to row. */
   size_t rowStride;
+  /** Words from step to step; other than 1 where the path takes rows from panels (see rowsOnly). */
+  size_t stepStride = 1;
   size_t rowCount;
   const uint32_t* panels;
   /** Step of the panels that the rows begin with. */
@@ -151,6 +153,8 @@ struct Attention {
 
 struct Ops {
   const char* name;
+  /** Left operands must have their words in turn (stepStride 1). */
+  bool rowsOnly;
   /** Numbers a word, for each kind. */
   size_t perWord[3];
   void (*product[3])(const Product&);

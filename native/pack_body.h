@@ -204,28 +204,9 @@ inline void rowsOf(const Source& s, size_t row, size_t end, size_t column, size_
   }
 }
 
-#if defined(__AVX512BF16__)
-/** packColumns of a bf16 matrix as it is; false where some edge needs the general way. */
-inline bool packBf16Columns(const Source& s, size_t row0, size_t rows, size_t column0, size_t columns, uint32_t* out, size_t stride) {
-  if (rows != stride * 2 || columns % W != 0) return false;
-  const uint16_t* x = static_cast<const uint16_t*>(s.data) + row0 * s.stride + column0;
-  for (size_t word = 0; word < stride; word += W)
-    for (size_t c = 0; c < columns; c += W) {
-      I square[W];
-      for (size_t w = 0; w < W; w++) square[w] = Words<BF16>::down(x + (word + w) * 2 * s.stride + c, x + ((word + w) * 2 + 1) * s.stride + c);
-      transpose(square);
-      for (size_t i = 0; i < W; i++) storei(out + (c + i) * stride + word, square[i]);
-    }
-  return true;
-}
-#endif
-
 template <Kind K>
 void packColumns(const Source& s, size_t row0, size_t rows, size_t column0, size_t columns, const Rounder& r, uint32_t* out, size_t stride) {
   constexpr size_t PER = Words<K>::PER;
-#if defined(__AVX512BF16__)
-  if (K == BF16 && s.bf16 && isPlain(r) && packBf16Columns(s, row0, rows, column0, columns, out, stride)) return;
-#endif
   alignas(64) float room[PER * W][PANEL];
   const float* p[PER * W];
   for (size_t column = 0; column < columns; column += PANEL) {
@@ -254,6 +235,13 @@ void packPanelsDown(const Source& s, size_t row0, size_t rows, const Rounder& r,
       size_t here = s.columns - column < PANEL ? s.columns - column : PANEL;
       size_t width = roundUp(here, 16);
       uint32_t* to = out + column / PANEL * panelStride + (stepStart + step) * width;
+#if defined(__AVX512BF16__)
+      if (K == BF16 && s.bf16 && here == width && step * PER + PER <= rows && isPlain(r)) {
+        const uint16_t* x = static_cast<const uint16_t*>(s.data) + (row0 + step * PER) * s.stride + column;
+        for (size_t c = 0; c < width; c += W) storei(to + c, Words<BF16>::down(x + c, x + s.stride + c));
+        continue;
+      }
+#endif
       rowsOf<K>(s, row0 + step * PER, row0 + rows, column, here, width, r, room, p);
       for (size_t c = 0; c < width; c += W) storei(to + c, Words<K>::down(p, c));
     }

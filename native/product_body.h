@@ -63,7 +63,7 @@ inline void finish(F sum, float* out, const Epilogue& e, const float* add, F row
 
 /** ROWS x (VECTORS * W) outputs over the whole reduction. */
 template <class Units, int ROWS, int VECTORS>
-void tile(const uint32_t* rows, size_t rowStride, const uint32_t* panel, size_t panelWidth, size_t steps, float* out,
+void tile(const uint32_t* rows, size_t rowStride, size_t stepStride, const uint32_t* panel, size_t panelWidth, size_t steps, float* out,
           size_t outStride, const Epilogue& e, const float* add, size_t row, size_t column, size_t columnsLeft) {
   typename Units::Sum sums[ROWS][VECTORS];
 #pragma GCC unroll 4
@@ -79,7 +79,7 @@ void tile(const uint32_t* rows, size_t rowStride, const uint32_t* panel, size_t 
     for (int v = 0; v < VECTORS; v++) columns[v] = loadi(panel + s * panelWidth + v * W);
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++) {
-      I word = seti(static_cast<int32_t>(rows[static_cast<size_t>(r) * rowStride + s]));
+      I word = seti(static_cast<int32_t>(rows[static_cast<size_t>(r) * rowStride + s * stepStride]));
 #pragma GCC unroll 4
       for (int v = 0; v < VECTORS; v++) sums[r][v] = Units::add(sums[r][v], word, columns[v]);
     }
@@ -107,7 +107,7 @@ void tile(const uint32_t* rows, size_t rowStride, const uint32_t* panel, size_t 
   }
 }
 
-using Tile = void (*)(const uint32_t*, size_t, const uint32_t*, size_t, size_t, float*, size_t, const Epilogue&,
+using Tile = void (*)(const uint32_t*, size_t, size_t, const uint32_t*, size_t, size_t, float*, size_t, const Epilogue&,
                       const float*, size_t, size_t, size_t);
 
 #if defined(__AVX512F__)
@@ -165,7 +165,7 @@ void product(const Product& p) {
           size_t row = block * p.rowCount / blocks;
           size_t rows = (block + 1) * p.rowCount / blocks - row;
           size_t at = row * p.outStride + column + part;
-          tileFor<Units>(rows, vectors)(p.rows + row * p.rowStride + s0, p.rowStride, panel + part, width, steps, p.out + at,
+          tileFor<Units>(rows, vectors)(p.rows + row * p.rowStride + s0 * p.stepStride, p.rowStride, p.stepStride, panel + part, width, steps, p.out + at,
                                         p.outStride, e, e.add ? e.add + at : nullptr, row, column + part, lanes);
         }
       }
