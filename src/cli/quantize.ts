@@ -403,11 +403,7 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
       toBf16: options.dequantize,
       aliases: fileNames(model),
       storedBits: storedBitsOf(model),
-      keepValues:
-        text !== undefined ||
-        method !== 'rtn' ||
-        options.dequantize === true ||
-        options.out?.endsWith('.gguf') === true,
+      keepValues: text !== undefined || options.dequantize === true || options.out?.endsWith('.gguf') === true,
       finished: resume?.finished,
       onTensor(tensor, matrix) {
         if (options.out !== undefined) matrices.set(tensor.name, matrix)

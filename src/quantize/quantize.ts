@@ -37,7 +37,7 @@ export interface QuantizeOptions extends Selection {
   solvers?: Solvers
   /** Values are rounded once more, to bf16: what a dequantized checkpoint stores. */
   toBf16?: boolean
-  /** false: the model that comes back keeps the weights as they were, which spares their memory (rtn only). */
+  /** false: the model that comes back keeps the weights as they were, which spares the memory of the new ones (rtn and gptq). */
   keepValues?: boolean
   /** Called with each finished tensor; what it is given is not kept here. */
   onTensor?: (tensor: QuantizedTensor, matrix: QuantizedMatrix) => void
@@ -82,6 +82,7 @@ export function quantizeModel(model: Model, options: QuantizeOptions): Quantized
   const quantized: Model = { config: model.config, parameters }
   const tensors: QuantizedTensor[] = []
 
+  const dropLater: (() => void)[] = []
   const finish = ({ spec, format }: Chosen, weight: Float32Array, matrix: QuantizedMatrix, moments?: InputMoments) => {
     if (options.toBf16) matrix.values = widenBf16(roundToBf16(matrix.values))
     const tensor: QuantizedTensor = {
@@ -95,9 +96,16 @@ export function quantizeModel(model: Model, options: QuantizeOptions): Quantized
         : null,
     }
     tensors.push(tensor)
-    if (options.keepValues !== false || method !== 'rtn') parameters.set(spec.name, matrix.values)
-    else matrix.values = new Float32Array(0)
+    parameters.set(spec.name, matrix.values)
     options.onTensor?.(tensor, matrix)
+    if (options.keepValues !== false || method === 'awq') return
+    // Calibration text still runs through the values of a block; then they go.
+    const drop = () => {
+      parameters.set(spec.name, model.parameters.get(spec.name)!)
+      matrix.values = new Float32Array(0)
+    }
+    if (method === 'rtn') drop()
+    else dropLater.push(drop)
   }
   const quantizeOne = (each: Chosen, moments?: InputMoments) => {
     const { spec, format } = each
@@ -125,7 +133,10 @@ export function quantizeModel(model: Model, options: QuantizeOptions): Quantized
   }
 
   if (method === 'rtn') for (const each of chosen) quantizeOne(each)
-  else walkBlocks(quantized, chosen, quantizeOne, options, solvers)
+  else
+    walkBlocks(quantized, chosen, quantizeOne, options, solvers, () => {
+      for (const drop of dropLater.splice(0)) drop()
+    })
 
   if (options.toBf16)
     for (const [name, weights] of parameters)
@@ -142,6 +153,7 @@ function walkBlocks(
   quantizeOne: (each: Chosen, moments?: InputMoments) => void,
   options: QuantizeOptions,
   solvers: Solvers,
+  leave: () => void,
 ): void {
   const { method, calibration, kernels, order = 'block', seed = 0 } = options
   if (!calibration || !kernels) throw new RequestError(`method ${method} needs calibration text (--calibration FILE)`)
@@ -172,8 +184,10 @@ function walkBlocks(
         for (const each of now) quantizeOne(each, moments.get(groupOf(each)))
       }
     walk.advance(layer)
+    leave()
   }
   for (const each of chosen) if (!each.spec.name.startsWith('layers.')) quantizeOne(each)
+  leave()
 }
 
 /** Bits of an order of columns: an index of 32 bits each, as the files store it. */
