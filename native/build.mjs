@@ -22,7 +22,16 @@ const COMMON = ['-std=c++17', '-O3', '-fPIC', '-fvisibility=hidden', '-ffp-contr
 // For those who change the kernels: node native/build.mjs --warnings. (The intrinsics of GCC 12 warn of themselves.)
 const WARNINGS = process.argv.includes('--warnings') ? ['-Wall', '-Wextra', '-Wno-maybe-uninitialized'] : ['-w']
 const AVX2 = ['-mavx2', '-mfma', '-mf16c']
-const AVX512 = [...AVX2, '-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx512vnni', '-mavx512bf16', '-mprefer-vector-width=512']
+const AVX512 = [
+  ...AVX2,
+  '-mavx512f',
+  '-mavx512bw',
+  '-mavx512dq',
+  '-mavx512vl',
+  '-mavx512vnni',
+  '-mavx512bf16',
+  '-mprefer-vector-width=512',
+]
 const FLAGS = { avx2: AVX2, avx512bf16: AVX512, amx: [...AVX512, '-mamx-tile', '-mamx-int8', '-mamx-bf16'] }
 
 /** Runs the tasks, as many at once as the machine has processors. */
@@ -69,17 +78,26 @@ const hash = (...parts) => {
 async function compile(compiler, name, flags) {
   const object = join(objects, `${name}.o`)
   const stamp = join(objects, `${name}.stamp`)
-  const digest = files => hash(compiler.version, ...flags, ...files.map(file => (existsSync(file) ? readFileSync(file) : '')))
+  const digest = files =>
+    hash(compiler.version, ...flags, ...files.map(file => (existsSync(file) ? readFileSync(file) : '')))
   if (existsSync(object) && existsSync(stamp)) {
     const { files, digest: last } = JSON.parse(readFileSync(stamp, 'utf8'))
     if (digest(files) === last) return { object, digest: last }
   }
   const temporary = join(objects, `${name}.${process.pid}`)
-  const { stderr } = await run(compiler.name, [...flags, '-MMD', '-MF', `${temporary}.d`, '-c', join(here, name), '-o', `${temporary}.o`], {
-    maxBuffer: 1 << 26,
-  })
+  const { stderr } = await run(
+    compiler.name,
+    [...flags, '-MMD', '-MF', `${temporary}.d`, '-c', join(here, name), '-o', `${temporary}.o`],
+    {
+      maxBuffer: 1 << 26,
+    },
+  )
   if (stderr) process.stderr.write(stderr)
-  const files = readFileSync(`${temporary}.d`, 'utf8').replace(/\\\n/g, ' ').replace(/^[^:]*:/, '').trim().split(/\s+/)
+  const files = readFileSync(`${temporary}.d`, 'utf8')
+    .replace(/\\\n/g, ' ')
+    .replace(/^[^:]*:/, '')
+    .trim()
+    .split(/\s+/)
   const own = files.filter(file => file.startsWith(here)).sort()
   renameSync(`${temporary}.o`, object)
   rmSync(`${temporary}.d`)
@@ -100,23 +118,38 @@ async function build() {
     paths[isa] = process.arch === 'x64' && (await takes(compiler.name, flags))
     if (paths[isa]) defines.push(`-DBITLAW_HAS_${isa.toUpperCase()}=1`)
   }
-  const sources = readdirSync(here).filter(name => name.endsWith('.cpp')).sort()
+  const sources = readdirSync(here)
+    .filter(name => name.endsWith('.cpp'))
+    .sort()
   const compiled = []
   await parallel(
     // The largest files are the ones with an instruction set in their name: start with those.
-    sources.sort((a, b) => (b.includes('_') ? 1 : 0) - (a.includes('_') ? 1 : 0)).map(name => async () => {
-      const isa = /_([a-z0-9]+)\.cpp$/.exec(name)?.[1]
-      const flags = isa && Object.hasOwn(FLAGS, isa) ? FLAGS[isa] : []
-      if (flags.length > 0 && !paths[isa]) return
-      compiled.push({ name, ...(await compile(compiler, name, [...common, ...defines, ...flags])) })
-    }),
+    sources
+      .sort((a, b) => (b.includes('_') ? 1 : 0) - (a.includes('_') ? 1 : 0))
+      .map(name => async () => {
+        const isa = /_([a-z0-9]+)\.cpp$/.exec(name)?.[1]
+        const flags = isa && Object.hasOwn(FLAGS, isa) ? FLAGS[isa] : []
+        if (flags.length > 0 && !paths[isa]) return
+        compiled.push({ name, ...(await compile(compiler, name, [...common, ...defines, ...flags])) })
+      }),
   )
   compiled.sort((a, b) => (a.name < b.name ? -1 : 1))
   const id = hash(...compiled.map(file => file.digest)).slice(0, 12)
   const temporary = join(out, `bitlaw.${process.pid}`)
-  writeFileSync(`${temporary}.cpp`, `extern const char* const bitlawBuild;\nconst char* const bitlawBuild = "${id}, ${compiler.version.replace(/["\\]/g, '')}";\n`)
+  writeFileSync(
+    `${temporary}.cpp`,
+    `extern const char* const bitlawBuild;\nconst char* const bitlawBuild = "${id}, ${compiler.version.replace(/["\\]/g, '')}";\n`,
+  )
   const link = process.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : ['-pthread']
-  await run(compiler.name, ['-shared', '-fPIC', `${temporary}.cpp`, ...compiled.map(file => file.object), '-o', `${temporary}.node`, ...link])
+  await run(compiler.name, [
+    '-shared',
+    '-fPIC',
+    `${temporary}.cpp`,
+    ...compiled.map(file => file.object),
+    '-o',
+    `${temporary}.node`,
+    ...link,
+  ])
   renameSync(`${temporary}.node`, addon)
   rmSync(`${temporary}.cpp`)
   rmSync(reasonFile, { force: true })
@@ -125,7 +158,13 @@ async function build() {
 try {
   await build()
 } catch (error) {
-  const reason = [error.message.split('\n')[0].slice(0, 200), ...(error.stderr ?? '').split('\n').filter(line => line.includes('error')).slice(0, 5)].join('\n')
+  const reason = [
+    error.message.split('\n')[0].slice(0, 200),
+    ...(error.stderr ?? '')
+      .split('\n')
+      .filter(line => line.includes('error'))
+      .slice(0, 5),
+  ].join('\n')
   mkdirSync(out, { recursive: true })
   writeFileSync(reasonFile, `${reason}\n`)
   const instead = existsSync(addon) ? 'those of the last build stay' : 'the slow TypeScript ones will be used'

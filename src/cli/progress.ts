@@ -9,16 +9,28 @@ export interface Progress {
 }
 
 /** Starts a display of `total` units (tokens, runs, tensors); lines come at most every `lineSeconds` where there is no terminal. */
-export function startProgress(label: string, total: number, unit: string, { lineSeconds = 15, quiet = false } = {}): Progress {
+export function startProgress(
+  label: string,
+  total: number,
+  unit: string,
+  { lineSeconds = 15, quiet = false } = {},
+): Progress {
   if (quiet) return { update() {}, stop() {} }
   const start = performance.now()
   const describe = (done: number) => {
     const seconds = (performance.now() - start) / 1000
     const rate = done / Math.max(seconds, 1e-9)
-    return { rate: `${printQuantity(rate)} ${unit}/s`, left: done > 0 ? printQuantity((total - done) / rate, 'seconds') : '?' }
+    return {
+      rate: `${printQuantity(rate)} ${unit}/s`,
+      left: done > 0 ? printQuantity((total - done) / rate, 'seconds') : '?',
+    }
   }
   if (process.stderr.isTTY) {
-    const bar = new SingleBar({ format: `${label} {bar} {percentage}% | {rate} | {left} left | {note}`, hideCursor: true, stream: process.stderr })
+    const bar = new SingleBar({
+      format: `${label} {bar} {percentage}% | {rate} | {left} left | {note}`,
+      hideCursor: true,
+      stream: process.stderr,
+    })
     bar.start(total, 0, { rate: '', left: '?', note: '' })
     return { update: (done, note = '') => bar.update(done, { ...describe(done), note }), stop: () => bar.stop() }
   }
@@ -29,7 +41,9 @@ export function startProgress(label: string, total: number, unit: string, { line
       if (now - last < lineSeconds * 1000) return
       last = now
       const { rate, left } = describe(done)
-      process.stderr.write(`${label}: ${printQuantity(done)} of ${printQuantity(total)} ${unit}, ${rate}, ${left} left${note ? `, ${note}` : ''}\n`)
+      process.stderr.write(
+        `${label}: ${printQuantity(done)} of ${printQuantity(total)} ${unit}, ${rate}, ${left} left${note ? `, ${note}` : ''}\n`,
+      )
     },
     stop() {},
   }

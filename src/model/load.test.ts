@@ -236,3 +236,22 @@ test('GGUF: whole, split, and in a folder of its own; rows of q from neighbours 
   expect((await loadModel(first)).parameters).toEqual(whole.parameters)
   expect((await loadModel(folder)).parameters).toEqual(whole.parameters)
 })
+
+test('the folder of a training run opens its last checkpoint', async () => {
+  const run = folder
+  for (const [step, value] of [
+    ['step-0000002', 1],
+    ['step-0000010', 2],
+  ] as const) {
+    folder = join(run, step)
+    mkdirSync(folder)
+    tensors = makeTensors().map(tensor => ({
+      ...tensor,
+      data: () => new Float32Array(tensor.data().length).fill(value),
+    }))
+    await load()
+  }
+  const opened = await loadModel(run)
+  expect(opened.folder).toBe(join(run, 'step-0000010'))
+  expect(opened.parameters.get('embedding.weight')?.[0]).toBe(2)
+})

@@ -31,8 +31,10 @@ export interface Source {
 export async function openSource(reference: string, ignore: readonly string[]): Promise<Source> {
   const found = statSync(reference, { throwIfNoEntry: false })
   if (found?.isDirectory()) {
-    const inside = existsSync(join(reference, 'config.json')) ? [] : ggufFiles(reference)
-    return inside.length === 1 ? openGgufFile(join(reference, inside[0]), ignore) : openHuggingfaceFolder(reference)
+    if (existsSync(join(reference, 'config.json'))) return openHuggingfaceFolder(reference)
+    const inside = ggufFiles(reference)
+    if (inside.length === 1) return openGgufFile(join(reference, inside[0]), ignore)
+    return openHuggingfaceFolder(lastCheckpoint(reference) ?? reference)
   }
   if (found?.isFile()) {
     if (reference.endsWith('.bin')) return openLlama2cFile(reference)
@@ -44,6 +46,14 @@ export async function openSource(reference: string, ignore: readonly string[]): 
   throw new RequestError(
     `no model '${reference}', expected a folder, a .gguf or llama2.c .bin file, or a hub name owner/name[@revision]`,
   )
+}
+
+/** The last checkpoint in the folder of a training run (`step-0002441`), undefined: it is none. */
+function lastCheckpoint(folder: string): string | undefined {
+  const steps = readdirSync(folder).filter(
+    name => /^step-\d+$/.test(name) && existsSync(join(folder, name, 'config.json')),
+  )
+  return steps.length === 0 ? undefined : join(folder, steps.sort().at(-1) as string)
 }
 
 /** A folder in the layout of Hugging Face. */
