@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { openFolder } from './folder.ts'
-import { cachedSnapshot, hubCache, hubFolder, parseHubName } from './hub.ts'
+import { cachedSnapshot, hubCache, hubDatasetFiles, hubFolder, parseHubName } from './hub.ts'
 import { writeSafetensors } from './safetensors.ts'
 
 const COMMIT = '0123456789abcdef0123456789abcdef01234567'
@@ -47,6 +47,14 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   const fail = (status: number, code: string) => response.writeHead(status, { 'X-Error-Code': code }).end(code)
   if (url.pathname.startsWith('/gated/') || url.pathname.startsWith('/api/models/gated/'))
     if (request.headers.authorization !== 'Bearer secret') return void fail(401, 'GatedRepo')
+  if (url.pathname.startsWith('/api/datasets/someone/set/')) {
+    response.writeHead(200, { 'Content-Type': 'application/json' })
+    if (url.pathname.includes('/tree/'))
+      return void response.end(JSON.stringify([{ type: 'file', path: 'main/test/0.parquet', size: 3, oid: 'x' }]))
+    return void response.end(JSON.stringify({ _id: '1', id: 'someone/set', sha: COMMIT, downloads: 0, likes: 0 }))
+  }
+  if (url.pathname.startsWith('/datasets/someone/set/resolve/'))
+    return void sendFile(request, response, Uint8Array.of(1, 2, 3), { ETag: '"three"' })
   const api = /^\/api\/models\/(\w+\/[\w-]+)\/revision\/([\w.-]+)$/.exec(url.pathname)
   if (api) {
     const sha = { main: COMMIT, HEAD: COMMIT, step1000: OTHER, [COMMIT]: COMMIT, [OTHER]: OTHER }[api[2]]
@@ -211,4 +219,18 @@ test('a snapshot that lacks a file is no snapshot', async () => {
   expect(cachedSnapshot(small)).toBeUndefined()
   writeFileSync(join(snapshot, 'model.safetensors.index.json'), '{"weight_map":{"x":"../../escape.safetensors"}}')
   expect(() => cachedSnapshot(small)).toThrow('plain file name')
+})
+
+test("a data set's Parquet files come through the cache", async () => {
+  const [path, ...others] = await hubDatasetFiles('someone/set', 'main', 'test')
+  expect(others).toEqual([])
+  expect([...readFileSync(path)]).toEqual([1, 2, 3])
+  expect(path).toContain(join('datasets--someone--set', 'snapshots', COMMIT, 'main', 'test'))
+  requests = []
+  process.env['HF_HUB_OFFLINE'] = '1'
+  expect(await hubDatasetFiles('someone/set', 'main', 'test')).toEqual([path])
+  expect(requests).toEqual([])
+  await expect(hubDatasetFiles('someone/set', 'main', 'train')).rejects.toThrow('the hub is switched off')
+  delete process.env['HF_HUB_OFFLINE']
+  await expect(hubDatasetFiles('someone/none', 'main', 'test')).rejects.toThrow("has no data set 'someone/none'")
 })

@@ -6,6 +6,7 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -14,10 +15,18 @@ import {
 } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { downloadFile, fileDownloadInfo, HubApiError, listFiles, modelInfo, pathsInfo } from '@huggingface/hub'
+import {
+  datasetInfo,
+  downloadFile,
+  fileDownloadInfo,
+  HubApiError,
+  listFiles,
+  modelInfo,
+  pathsInfo,
+} from '@huggingface/hub'
 import { RequestError } from '../formats/error.ts'
 import { shardNames } from './folder.ts'
 
@@ -25,6 +34,8 @@ import { shardNames } from './folder.ts'
 export interface HubName {
   name: string
   revision: string
+  /** A data set instead of a model. */
+  dataset?: true
 }
 
 /** Reads `owner/name` or `owner/name@revision`, undefined: it is none. */
@@ -55,7 +66,14 @@ const WEIGHTS = [
 ]
 
 /** Folder of a repository in the cache. */
-const repositoryFolder = ({ name }: HubName) => join(hubCache(), `models--${name.replace('/', '--')}`)
+const repositoryFolder = ({ name, dataset }: HubName) =>
+  join(hubCache(), `${dataset ? 'datasets' : 'models'}--${name.replace('/', '--')}`)
+
+/** The repository as the library names it. */
+const repositoryOf = ({ name, dataset }: HubName) => ({
+  type: dataset ? ('dataset' as const) : ('model' as const),
+  name,
+})
 
 /** A revision's snapshot in the cache that has a configuration and all its weights, undefined: not there. */
 export function cachedSnapshot(hub: HubName): string | undefined {
@@ -167,7 +185,7 @@ const ggufHint = (names: readonly string[]) => {
 async function fetchFile(hub: HubName, path: string, folder: string, snapshot: string): Promise<void> {
   const link = join(snapshot, path)
   if (existsSync(link)) return
-  const common = { repo: hub.name, revision: hub.revision, path, ...connection() }
+  const common = { repo: repositoryOf(hub), revision: hub.revision, path, ...connection() }
   const info = await fileDownloadInfo(common)
   if (!info) throw new RequestError(`'${spell(hub)}' has no file '${path}'`)
   const tag = info.etag.replace(/^W\//, '').replaceAll('"', '')
@@ -185,7 +203,7 @@ async function fetchFile(hub: HubName, path: string, folder: string, snapshot: s
   mkdirSync(dirname(link), { recursive: true })
   if (lstatSync(link, { throwIfNoEntry: false })) rmSync(link)
   try {
-    symlinkSync(join('..', '..', 'blobs', hash), link)
+    symlinkSync(relative(dirname(link), blob), link)
   } catch {
     await copyFile(blob, link)
   }
@@ -216,9 +234,57 @@ async function writeCounted(content: Blob, temporary: string, size: number, path
 /** Throws where a large file has another sha256 than the hub tells; a store behind the hub may have tags of its own, so the hub is asked. */
 async function checkHash(hub: HubName, path: string, tag: string, digest: string, temporary: string): Promise<void> {
   if (!/^[0-9a-f]{64}$/.test(tag) || tag === digest) return
-  const common = { repo: hub.name, revision: hub.revision, paths: [path], ...connection() }
+  const common = { repo: repositoryOf(hub), revision: hub.revision, paths: [path], ...connection() }
   const [info] = await pathsInfo(common).catch(() => [])
   if (info?.lfs?.oid === undefined || info.lfs.oid === digest) return
   rmSync(temporary, { force: true })
   throw new Error(`'${path}' came with the hash ${digest}, expected ${info.lfs.oid}`)
+}
+
+/** Where the hub keeps each data set as Parquet. */
+const PARQUET = 'refs/convert/parquet'
+
+/** Paths in the cache of a data set's Parquet files (one configuration and split), downloaded where they are not there; offline only from there. */
+export async function hubDatasetFiles(name: string, config: string, split: string): Promise<string[]> {
+  const folder = repositoryFolder({ name, revision: PARQUET, dataset: true })
+  const ref = join(folder, 'refs', PARQUET)
+  const cachedFiles = () => {
+    const at = existsSync(ref) ? join(folder, 'snapshots', readFileSync(ref, 'utf8').trim(), config, split) : undefined
+    return at && existsSync(at)
+      ? readdirSync(at)
+          .sort()
+          .map(file => join(at, file))
+      : []
+  }
+  const cached = cachedFiles()
+  if (cached.length > 0) return cached
+  const what = `data set '${name}' (${config}, ${split})`
+  if (isOn(process.env['HF_HUB_OFFLINE']))
+    throw new RequestError(`${what} is not in ${hubCache()} and the hub is switched off (HF_HUB_OFFLINE)`)
+  try {
+    const { sha } = await datasetInfo({ name, revision: PARQUET, additionalFields: ['sha'], ...connection() })
+    if (typeof sha !== 'string' || !/^[\w-]+$/.test(sha)) throw new Error(`the hub gave no commit for ${what}`)
+    const hub: HubName = { name, revision: sha, dataset: true }
+    const snapshot = join(folder, 'snapshots', sha)
+    const names: string[] = []
+    for await (const entry of listFiles({
+      repo: repositoryOf(hub),
+      revision: sha,
+      path: `${config}/${split}`,
+      ...connection(),
+    }))
+      if (entry.type === 'file' && /^[\w./-]+\.parquet$/.test(entry.path) && !entry.path.includes('..'))
+        names.push(entry.path)
+    if (names.length === 0) throw new RequestError(`the hub has no Parquet files of ${what}`)
+    for (const path of names) await fetchFile(hub, path, folder, snapshot)
+    mkdirSync(dirname(ref), { recursive: true })
+    writeFileSync(ref, sha)
+    return cachedFiles()
+  } catch (error) {
+    if (error instanceof HubApiError && error.statusCode === 404)
+      throw new RequestError(`the hub at ${endpoint()} has no ${what}`)
+    if (error instanceof TypeError)
+      throw new RequestError(`the hub at ${endpoint()} does not answer: ${reasonOf(error)}`)
+    throw error
+  }
 }

@@ -8,7 +8,7 @@ import { evaluateText, type ScoreOptions, textWindows, tokenizeText } from '../e
 import { referenceFile } from '../evaluate/reference-file.ts'
 import { scoreRequests } from '../evaluate/requests.ts'
 import { openServer, scoreRequestsByServer, scoreTextByServer } from '../evaluate/server.ts'
-import { readTaskSet } from '../evaluate/sets.ts'
+import { fetchTaskSet, readTaskSet } from '../evaluate/sets.ts'
 import { findTask, type Row, TASK_NAMES, type Task } from '../evaluate/tasks.ts'
 import { WINDOW_CONVENTIONS, type WindowConvention } from '../evaluate/windows.ts'
 import { didYouMean, RequestError } from '../formats/error.ts'
@@ -54,7 +54,7 @@ export function register(command: Command): void {
     .argument('<model...>', 'folder, .gguf or llama2.c .bin file, or hub name owner/name[@revision]')
     .option('--text <file>', 'score this text: loss, perplexity, bits per byte')
     .option('--tasks <names>', `zero-shot tasks, comma-separated: ${TASK_NAMES.join(', ')}, blimp_<paradigm>`)
-    .option('--data <folder>', 'folder with <task>.jsonl files')
+    .option('--data <folder>', "folder with <task>.jsonl files (the hub's sets unless given)")
     .option('--reference <model>', 'compare with this model: KL divergence, change of loss, top-1 agreement')
     .option(
       '--reference-logits <file>',
@@ -228,16 +228,14 @@ function readText(path: string): string {
   return readFileSync(path, 'utf8')
 }
 
-/** A task with its set, checked before any model is opened. */
-function openTask(name: string, folder: string | undefined): [Task, Row[]] {
+/** A task with its set, from the folder or the hub, checked before any model is opened. */
+async function openTask(name: string, folder: string | undefined): Promise<[Task, Row[]]> {
   const task = findTask(name)
   if (!task)
     throw new RequestError(
       `unknown task '${name}', expected one of ${TASK_NAMES.join(', ')} or blimp_<paradigm>${didYouMean(name, TASK_NAMES)}`,
     )
-  if (folder === undefined)
-    throw new RequestError(`task '${name}' needs its set, give --data FOLDER with ${task.files[0]}.jsonl`)
-  return [task, readTaskSet(task, folder)]
+  return [task, folder === undefined ? await fetchTaskSet(task) : readTaskSet(task, folder)]
 }
 
 async function evaluateCommand(names: readonly string[], options: EvaluateOptions): Promise<void> {
@@ -252,7 +250,7 @@ async function evaluateCommand(names: readonly string[], options: EvaluateOption
   const request: Request = {
     options,
     kernels: createKernels({ threads: positive(options.threads, 'threads') }),
-    tasks: (options.tasks?.split(',') ?? []).map(name => openTask(name.trim(), options.data)),
+    tasks: await Promise.all((options.tasks?.split(',') ?? []).map(name => openTask(name.trim(), options.data))),
     windows: oneOf(options.windows, WINDOW_CONVENTIONS, 'windows convention'),
     context: positive(options.context, 'context'),
     stride: positive(options.stride, 'stride'),

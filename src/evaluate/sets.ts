@@ -1,6 +1,8 @@
-// Sets of zero-shot tasks in a local folder, one JSON line an example.
+// Sets of zero-shot tasks: a local folder with one JSON line an example, or the hub's Parquet files.
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parquetReadObjects } from 'hyparquet'
+import { hubDatasetFiles } from '../checkpoint/hub.ts'
 import { RequestError } from '../formats/error.ts'
 import type { Row, Task } from './tasks.ts'
 
@@ -21,4 +23,18 @@ export function readTaskSet(task: Task, folder: string): Row[] {
         throw new RequestError(`line ${i + 1} of '${path}' is not JSON`)
       }
     })
+}
+
+/** Rows of a task's set from the hub, in its original fields, through the hub's own cache. */
+export async function fetchTaskSet(task: Task): Promise<Row[]> {
+  if (!task.hub)
+    throw new RequestError(`task '${task.name}' is not on the hub, expected a folder with ${task.files[0]}.jsonl`)
+  const { dataset, config, split } = task.hub
+  const rows: Row[] = []
+  for (const path of await hubDatasetFiles(dataset, config, split)) {
+    const bytes = readFileSync(path)
+    const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength)
+    for (const row of await parquetReadObjects({ file: file as ArrayBuffer })) rows.push(row as Row)
+  }
+  return rows
 }
