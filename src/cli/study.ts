@@ -156,7 +156,7 @@ async function runVerb(path: string, options: StudyOptions): Promise<void> {
   const result = await runStudy({
     ...place,
     processes,
-    plan: async spec => sumsOf(spec, (await plan(spec)).runs, processes),
+    plan: async spec => sumsOf(spec, (await plan(spec)).runs, processes, calibrate()),
     planKey: seconds,
     retryFailed: options.retryFailed,
     signal: stop.signal,

@@ -44,9 +44,11 @@ export async function readStudy(
 
 /** Where a study is: from its owner's file while one runs, else from its ledger. */
 export async function studyStatus(folder: string, url = process.env['DATABASE_URL']): Promise<StudyStatus> {
-  if (!url && lockHolder(folder)) {
+  // An owner that has just begun opens its ledger first.
+  for (let i = 0; i < 20 && !url && lockHolder(folder); i++) {
     const written = readJson<StudyStatus>(join(folder, 'status.json'))
     if (written) return written
+    await new Promise(resolve => setTimeout(resolve, 250))
   }
   const study = await openStudy(folder, { url })
   try {

@@ -1,16 +1,15 @@
 // Rebuilds a study's ledger from the result files in its runs' folders.
-import { existsSync, readdirSync, renameSync } from 'node:fs'
+import { existsSync, renameSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { expandRuns } from './expand.ts'
-import { readJson } from './files.ts'
 import { openLedger } from './ledger/open.ts'
 import { findStudy, saveMeasurements, saveRuns, saveStudy } from './ledger/queries.ts'
 import { takeLock } from './lock.ts'
 import { applyPlan, type Planned } from './plan.ts'
 import { openQueue } from './queue.ts'
+import { readResultFile, resultFiles } from './results.ts'
 import { parseSpec } from './spec.ts'
 import { readStudyFile } from './study.ts'
-import type { ResultFile } from './work.ts'
 
 /** What a repair found. */
 export interface RepairReport {
@@ -21,22 +20,6 @@ export interface RepairReport {
   broken: string[]
   /** Where the embedded ledger that was there is now. */
   before: string | null
-}
-
-/** All result files of a study: of trainings in runs/<key>, of scorings one folder below. */
-function resultFiles(folder: string): string[] {
-  const runs = join(folder, 'runs')
-  if (!existsSync(runs)) return []
-  return readdirSync(runs)
-    .sort()
-    .flatMap(name => {
-      const inside = join(runs, name)
-      const scored = readdirSync(inside)
-        .filter(entry => entry.startsWith('measure-'))
-        .sort()
-        .map(entry => join(inside, entry, 'result.json'))
-      return [join(inside, 'result.json'), ...scored].filter(path => existsSync(path))
-    })
 }
 
 /** Rebuilds the ledger: an embedded one anew (the old one is kept beside it), on a server in place. What is not done is queued again. */
@@ -63,13 +46,8 @@ export async function repairStudy(folder: string, url = process.env['DATABASE_UR
       // First the runs, so that their planned columns are there; then what is known of them over it; then the jobs that are left.
       await applyPlan(ledger, queue, spec, planned, { id: file.id, planned: plan, retryFailed: false })
       for (const path of resultFiles(at)) {
-        let result: ResultFile | undefined
-        try {
-          result = readJson<ResultFile>(path)
-        } catch {
-          result = undefined
-        }
-        if (!result?.outcome) {
+        const result = readResultFile(path)
+        if (!result) {
           report.broken.push(path)
           continue
         }

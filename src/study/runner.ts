@@ -7,7 +7,7 @@ import { MachineError } from './files.ts'
 import { shortKey } from './key.ts'
 import { patiently } from './ledger/errors.ts'
 import type { Connection, Ledger } from './ledger/open.ts'
-import { markRunning, measurementKeys, runsByKey, saveMeasurements, saveRuns } from './ledger/queries.ts'
+import { findStudy, markRunning, measurementKeys, runsByKey, saveMeasurements, saveRuns } from './ledger/queries.ts'
 import type { RunRow } from './ledger/schema.ts'
 import { placeConfig, placeData } from './paths.ts'
 import { isScorable, measureJob } from './plan.ts'
@@ -70,13 +70,24 @@ function taskRun({ folder, roots }: RunnerOptions, run: RunRow): TaskRun {
   }
 }
 
+/** The command of someone else's trainer, or null. */
+function trainerOf({ config }: RunRow): string | null {
+  return (config as { trainer?: { command: string } }).trainer?.command ?? null
+}
+
 /** The folder of a training's files and results. */
 export function trainFolder(folder: string, key: string): string {
   return join(folder, 'runs', shortKey(key))
 }
 
+/** The specification as the ledger has it: a worker may have begun before formats were added. */
+async function currentSpec(connection: Connection, spec: Spec): Promise<Spec> {
+  return ((await findStudy(connection, spec.name))?.spec as Spec | undefined) ?? spec
+}
+
 async function taskOf(connection: Connection, options: RunnerOptions, { data }: HeldJob): Promise<Task | undefined> {
-  const { spec, folder, roots } = options
+  const { folder, roots } = options
+  const spec = await currentSpec(connection, options.spec)
   const rows = await runsByKey(connection, spec.name, data.runs)
   if (rows.length < data.runs.length) return undefined
   if (data.kind === 'train')
@@ -85,7 +96,7 @@ async function taskOf(connection: Connection, options: RunnerOptions, { data }: 
       key: data.key,
       folder: trainFolder(folder, data.key),
       runs: rows.map(row => taskRun(options, row)),
-      trainer: spec.trainer?.command ?? null,
+      trainer: trainerOf(rows[0]),
     }
   const [row] = rows
   const have = await measurementKeys(connection, spec.name, row.key)
@@ -117,7 +128,8 @@ async function commit(
       await saveRuns(connection, spec.name, outcome.runs, worker)
       await saveMeasurements(connection, spec.name, outcome.measurements, worker)
       await queue.finish(job, connection)
-      if (job.data.kind === 'train') await queue.add(await followers(connection, spec, outcome), connection)
+      if (job.data.kind === 'train')
+        await queue.add(await followers(connection, await currentSpec(connection, spec), outcome), connection)
       return true
     }),
   )

@@ -12,6 +12,7 @@ import { countStates, findStudy } from './ledger/queries.ts'
 import { type Lock, takeLock } from './lock.ts'
 import { applyPlan, type Planned } from './plan.ts'
 import { openQueue, type Queue } from './queue.ts'
+import { forgetFailedResults } from './results.ts'
 import { type RunnerState, runJobs } from './runner.ts'
 import { parseSpec, type Spec } from './spec.ts'
 import { removeStatus, startStatus } from './status.ts'
@@ -171,6 +172,7 @@ export async function runStudy(options: RunOptions): Promise<RunnerState & { sto
     let planned = row?.planned as Planned | undefined
     if (planned?.hash !== hash || retryFailed) {
       const { runs, ...sums } = await options.plan(spec)
+      if (retryFailed) forgetFailedResults(study.folder)
       const next: Planned = { hash, runs: runs.length, ...sums }
       await patiently(ledger, () => applyPlan(ledger, queue, spec, runs, { id: file.id, planned: next, retryFailed }))
       planned = next
