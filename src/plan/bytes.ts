@@ -45,6 +45,16 @@ const UNIFORM = /^(q[458]_[01]|iq4_(nl|xs)|q[2345]_k)$/
 function ggufStorage(name: string, shape: Shape): Storage {
   const model = { family: 'llama', layers: shape.layers, heads: shape.heads, kvHeads: shape.kvHeads, tied: shape.tied }
   const output = name === 'q8_0' ? 'q8_0' : 'q6_k'
+  const known = new Map<string, number>()
+  const bitsOf = (type: string, size: readonly number[]) => {
+    const key = `${type} ${size[0]} ${size[1]}`
+    let bits = known.get(key)
+    if (bits === undefined) {
+      bits = bitsPerParameter(type, size)
+      known.set(key, bits)
+    }
+    return bits
+  }
   return {
     name,
     bits(matrix, layer) {
@@ -57,7 +67,7 @@ function ggufStorage(name: string, shape: Shape): Storage {
       const type = UNIFORM.test(name)
         ? isOutput && matrix.shape[1] % 256 === 0 ? output : name
         : recipeFormat(name as Recipe, tensor, model) // biome-ignore format: one choice
-      return bitsPerParameter(type ?? 'bf16', matrix.shape)
+      return bitsOf(type ?? 'bf16', matrix.shape)
     },
     mixed: !UNIFORM.test(name),
     vectors: 32,

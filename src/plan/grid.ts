@@ -126,18 +126,21 @@ export function trainFrontier(fit: LawFit, problem: TrainProblem, grid: TrainGri
   const bytes = new Float64Array(losses.length)
   const { compute, servingMemory, trainingMemory, data, loss: wanted } = problem
   const most = (limit: number | undefined) => limit ?? Number.POSITIVE_INFINITY
-  const dMost = data && !data.repeat ? data.tokens : Number.POSITIVE_INFINITY
+  const [budget, worst, dMost] = [most(compute), most(wanted), data && !data.repeat ? data.tokens : most(undefined)]
+  const sizes = Float64Array.from(n)
+  const tokens = Float64Array.from(d)
   let at = 0
   for (const one of bits) {
     const factor = costFactor(one, problem.cost)
-    for (let i = 0; i < n.length; i++) {
-      const serving = servingBytesOf(problem, n[i], one)
-      const life = lifetimeFlops(problem, n[i], one)
-      const fits = serving <= most(servingMemory) && trainingBytesOf(problem, n[i], one) <= most(trainingMemory)
-      for (let j = 0; j < d.length; j++, at++) {
-        flops[at] = 6 * n[i] * d[j] * factor + life
+    for (const size of sizes) {
+      const serving = servingBytesOf(problem, size, one)
+      const life = lifetimeFlops(problem, size, one)
+      const fits = serving <= most(servingMemory) && trainingBytesOf(problem, size, one) <= most(trainingMemory)
+      const each = 6 * size * factor
+      for (let j = 0; j < tokens.length; j++, at++) {
+        flops[at] = each * tokens[j] + life
         bytes[at] = serving
-        if (!fits || d[j] > dMost || flops[at] > most(compute) || losses[at] > most(wanted)) losses[at] = Number.NaN
+        if (!fits || tokens[j] > dMost || flops[at] > budget || losses[at] > worst) losses[at] = Number.NaN
       }
     }
   }
@@ -148,7 +151,8 @@ export function trainFrontier(fit: LawFit, problem: TrainProblem, grid: TrainGri
       const b = Math.floor(i / (n.length * d.length))
       const rest = i - b * n.length * d.length
       const row = Math.floor(rest / d.length)
-      points.push({ ...bits[b], n: n[row], d: d[rest - row * d.length], flops: flops[i], bytes: bytes[i], loss: losses[i] }) // biome-ignore format: one line
+      const { pw, pa, pkv, label } = bits[b]
+      points.push({ pw, pa, pkv, ...(label !== undefined && { label }), n: n[row], d: d[rest - row * d.length], flops: flops[i], bytes: bytes[i], loss: losses[i] }) // biome-ignore format: one line
     }
   return points
 }

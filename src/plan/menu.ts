@@ -37,8 +37,13 @@ function namedChoices({ law, parameters }: LawFit): TrainingFormats[] {
   const names = Object.keys(parameters)
   const after = (prefix: string) => names.filter(name => name.startsWith(prefix)).map(name => name.slice(prefix.length))
   if (law.columns.some(column => column.name === 'forward')) {
-    const backward = ['BF16', ...after('eff_D ')]
-    return after('eff_N ').flatMap(forward =>
+    // Names of one and the same thing are asked about once.
+    const distinct = (prefix: string) => {
+      const of = (name: string) => parameters[prefix + name]
+      return after(prefix).filter((name, i, all) => all.findIndex(other => of(other) === of(name)) === i)
+    }
+    const backward = ['BF16', ...distinct('eff_D ')]
+    return distinct('eff_N ').flatMap(forward =>
       backward.map(back => {
         const bits = bitsOfName(forward)
         return { ...tied(bits), label: `${forward}/${back}`, columns: { forward, backward: back } }

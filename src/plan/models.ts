@@ -33,7 +33,10 @@ const OLMO2 = 'arXiv 2501.00656'
 const SMOLLM2 = 'arXiv 2502.02737'
 const GEMMA2 = 'arXiv 2408.00118'
 
-// Flags: g gated MLP, t tied, b biases and layer norms, p learned positions of 2050 (OPT).
+// Flags: g gated MLP, t tied, p learned positions of 2050 (OPT), v a bias of the unembedding. Norms are two RMS norms a
+// layer and a last one, without biases anywhere, but: b biases and layer norms with biases; 1 such with one norm a layer;
+// l layer norms alone, f one a layer; e one more behind the embedding; n norms without parameters; s four norms a layer;
+// q biases of queries, keys and values; h norms of each head of queries and keys, w of all their heads together.
 // biome-ignore format: a table
 const ROWS: readonly Row[] = [
   ['llama-7b', 'huggyllama/llama-7b', 32, 4096, 32, 32, 128, 11008, 32000, 'g', 1e12, LLAMA],
@@ -67,52 +70,58 @@ const ROWS: readonly Row[] = [
   ['opt-30b', 'facebook/opt-30b', 48, 7168, 56, 56, 128, 28672, 50272, 'btp', 1.8e11, OPT],
   ['opt-66b', 'facebook/opt-66b', 64, 9216, 72, 72, 128, 36864, 50272, 'btp', 1.8e11, OPT],
   ['opt-175b', 'facebook/opt-175b', 96, 12288, 96, 96, 128, 49152, 50272, 'btp', 1.8e11, OPT],
-  ['bloom-560m', 'bigscience/bloom-560m', 24, 1024, 16, 16, 64, 4096, 250880, 'bt', 3.41e11, BLOOM],
-  ['bloom-1b7', 'bigscience/bloom-1b7', 24, 2048, 16, 16, 128, 8192, 250880, 'bt', 3.41e11, BLOOM],
-  ['bloom-7b1', 'bigscience/bloom-7b1', 30, 4096, 32, 32, 128, 16384, 250880, 'bt', 3.41e11, BLOOM],
-  ['bloom', 'bigscience/bloom', 70, 14336, 112, 112, 128, 57344, 250880, 'bt', 3.66e11, BLOOM],
-  ['falcon-7b', 'tiiuae/falcon-7b', 32, 4544, 71, 1, 64, 18176, 65024, 't', 1.5e12, FALCON],
-  ['falcon-40b', 'tiiuae/falcon-40b', 60, 8192, 128, 8, 64, 32768, 65024, 't', 1e12, FALCON],
-  ['qwen2.5-0.5b', 'Qwen/Qwen2.5-0.5B', 24, 896, 14, 2, 64, 4864, 151936, 'gt', 1.8e13, QWEN25],
-  ['qwen2.5-1.5b', 'Qwen/Qwen2.5-1.5B', 28, 1536, 12, 2, 128, 8960, 151936, 'gt', 1.8e13, QWEN25],
-  ['qwen2.5-7b', 'Qwen/Qwen2.5-7B', 28, 3584, 28, 4, 128, 18944, 152064, 'g', 1.8e13, QWEN25],
-  ['qwen2.5-32b', 'Qwen/Qwen2.5-32B', 64, 5120, 40, 8, 128, 27648, 152064, 'g', 1.8e13, QWEN25],
-  ['qwen2.5-72b', 'Qwen/Qwen2.5-72B', 80, 8192, 64, 8, 128, 29568, 152064, 'g', 1.8e13, QWEN25],
-  ['qwen3-0.6b', 'Qwen/Qwen3-0.6B-Base', 28, 1024, 16, 8, 128, 3072, 151936, 'gt', 3.6e13, QWEN3],
-  ['qwen3-8b', 'Qwen/Qwen3-8B-Base', 36, 4096, 32, 8, 128, 12288, 151936, 'g', 3.6e13, QWEN3],
-  ['qwen3-32b', 'Qwen/Qwen3-32B', 64, 5120, 64, 8, 128, 25600, 151936, 'g', 3.6e13, QWEN3],
-  ['olmo-1b', 'allenai/OLMo-1B-hf', 16, 2048, 16, 16, 128, 8192, 50304, 'gt', 3e12, OLMO],
-  ['olmo-7b', 'allenai/OLMo-7B-hf', 32, 4096, 32, 32, 128, 11008, 50304, 'g', 2.46e12, OLMO],
-  ['olmo-2-7b', 'allenai/OLMo-2-1124-7B', 32, 4096, 32, 32, 128, 11008, 100352, 'g', 4e12, OLMO2],
-  ['olmo-2-13b', 'allenai/OLMo-2-1124-13B', 40, 5120, 40, 40, 128, 13824, 100352, 'g', 5e12, OLMO2],
-  ['olmo-2-32b', 'allenai/OLMo-2-0325-32B', 64, 5120, 40, 8, 128, 27648, 100352, 'g', 6e12, OLMO2],
+  ['bloom-560m', 'bigscience/bloom-560m', 24, 1024, 16, 16, 64, 4096, 250880, 'bte', 3.41e11, BLOOM],
+  ['bloom-1b7', 'bigscience/bloom-1b7', 24, 2048, 16, 16, 128, 8192, 250880, 'bte', 3.41e11, BLOOM],
+  ['bloom-7b1', 'bigscience/bloom-7b1', 30, 4096, 32, 32, 128, 16384, 250880, 'bte', 3.41e11, BLOOM],
+  ['bloom', 'bigscience/bloom', 70, 14336, 112, 112, 128, 57344, 250880, 'bte', 3.66e11, BLOOM],
+  ['falcon-7b', 'tiiuae/falcon-7b', 32, 4544, 71, 1, 64, 18176, 65024, 'tf', 1.5e12, FALCON],
+  ['falcon-40b', 'tiiuae/falcon-40b', 60, 8192, 128, 8, 64, 32768, 65024, 'tl', 1e12, FALCON],
+  ['qwen2.5-0.5b', 'Qwen/Qwen2.5-0.5B', 24, 896, 14, 2, 64, 4864, 151936, 'gtq', 1.8e13, QWEN25],
+  ['qwen2.5-1.5b', 'Qwen/Qwen2.5-1.5B', 28, 1536, 12, 2, 128, 8960, 151936, 'gtq', 1.8e13, QWEN25],
+  ['qwen2.5-7b', 'Qwen/Qwen2.5-7B', 28, 3584, 28, 4, 128, 18944, 152064, 'gq', 1.8e13, QWEN25],
+  ['qwen2.5-32b', 'Qwen/Qwen2.5-32B', 64, 5120, 40, 8, 128, 27648, 152064, 'gq', 1.8e13, QWEN25],
+  ['qwen2.5-72b', 'Qwen/Qwen2.5-72B', 80, 8192, 64, 8, 128, 29568, 152064, 'gq', 1.8e13, QWEN25],
+  ['qwen3-0.6b', 'Qwen/Qwen3-0.6B-Base', 28, 1024, 16, 8, 128, 3072, 151936, 'gth', 3.6e13, QWEN3],
+  ['qwen3-8b', 'Qwen/Qwen3-8B-Base', 36, 4096, 32, 8, 128, 12288, 151936, 'gh', 3.6e13, QWEN3],
+  ['qwen3-32b', 'Qwen/Qwen3-32B', 64, 5120, 64, 8, 128, 25600, 151936, 'gh', 3.6e13, QWEN3],
+  ['olmo-1b', 'allenai/OLMo-1B-hf', 16, 2048, 16, 16, 128, 8192, 50304, 'gtn', 3e12, OLMO],
+  ['olmo-7b', 'allenai/OLMo-7B-hf', 32, 4096, 32, 32, 128, 11008, 50304, 'gn', 2.46e12, OLMO],
+  ['olmo-2-7b', 'allenai/OLMo-2-1124-7B', 32, 4096, 32, 32, 128, 11008, 100352, 'gw', 4e12, OLMO2],
+  ['olmo-2-13b', 'allenai/OLMo-2-1124-13B', 40, 5120, 40, 40, 128, 13824, 100352, 'gw', 5e12, OLMO2],
+  ['olmo-2-32b', 'allenai/OLMo-2-0325-32B', 64, 5120, 40, 8, 128, 27648, 100352, 'gw', 6e12, OLMO2],
   ['smollm2-135m', 'HuggingFaceTB/SmolLM2-135M', 30, 576, 9, 3, 64, 1536, 49152, 'gt', 2e12, SMOLLM2],
   ['smollm2-360m', 'HuggingFaceTB/SmolLM2-360M', 32, 960, 15, 5, 64, 2560, 49152, 'gt', 4e12, SMOLLM2],
   ['smollm2-1.7b', 'HuggingFaceTB/SmolLM2-1.7B', 24, 2048, 32, 32, 64, 8192, 49152, 'gt', 1.1e13, SMOLLM2],
-  ['gemma-2-2b', 'google/gemma-2-2b', 26, 2304, 8, 4, 256, 9216, 256000, 'gt', 2e12, GEMMA2],
-  ['gemma-2-9b', 'google/gemma-2-9b', 42, 3584, 16, 8, 256, 14336, 256000, 'gt', 8e12, GEMMA2],
-  ['gemma-2-27b', 'google/gemma-2-27b', 46, 4608, 32, 16, 128, 36864, 256000, 'gt', 1.3e13, GEMMA2],
-  ['phi-2', 'microsoft/phi-2', 32, 2560, 32, 32, 80, 10240, 51200, 'b', 1.4e12, 'model card'],
+  ['gemma-2-2b', 'google/gemma-2-2b', 26, 2304, 8, 4, 256, 9216, 256000, 'gts', 2e12, GEMMA2],
+  ['gemma-2-9b', 'google/gemma-2-9b', 42, 3584, 16, 8, 256, 14336, 256000, 'gts', 8e12, GEMMA2],
+  ['gemma-2-27b', 'google/gemma-2-27b', 46, 4608, 32, 16, 128, 36864, 256000, 'gts', 1.3e13, GEMMA2],
+  ['phi-2', 'microsoft/phi-2', 32, 2560, 32, 32, 80, 10240, 51200, '1v', 1.4e12, 'model card'],
 ]
 
+/** Parameters of norms and biases; undefined: those of Llama. */
 function vectorsOf(
   flags: string,
-  layers: number,
-  width: number,
-  heads: number,
-  kvHeads: number,
-  headSize: number,
-  hidden: number,
-): number | undefined {
-  if (!flags.includes('b')) return undefined
-  const biases = heads * headSize + 2 * kvHeads * headSize + width + hidden + width
-  return layers * (biases + 4 * width) + 2 * width
+  sizes: Pick<Shape, 'layers' | 'width' | 'heads' | 'kvHeads' | 'headSize' | 'hidden'>,
+) {
+  const { layers, width, heads, kvHeads, headSize, hidden } = sizes
+  const has = (flag: string) => flags.includes(flag)
+  const queries = heads * headSize
+  const keys = kvHeads * headSize
+  if (has('b') || has('1')) {
+    const biases = queries + 2 * keys + width + hidden + width
+    return layers * (biases + (has('1') ? 2 : 4) * width) + (has('e') ? 4 : 2) * width
+  }
+  if (has('f') || has('l')) return (layers * (has('f') ? 2 : 4) + 2) * width
+  if (has('n')) return 0
+  const norms = (layers * (has('s') ? 4 : 2) + 1) * width
+  const perLayer = (has('q') ? queries + 2 * keys : 0) + (has('h') ? 2 * headSize : 0) + (has('w') ? queries + keys : 0)
+  return norms + layers * perLayer
 }
 
 /** All known models. */
 export const MODELS: readonly KnownModel[] = ROWS.map(
   ([name, hub, layers, width, heads, kvHeads, headSize, hidden, vocab, flags, d, source]) => {
-    const vectors = vectorsOf(flags, layers, width, heads, kvHeads, headSize, hidden)
+    const vectors = vectorsOf(flags, { layers, width, heads, kvHeads, headSize, hidden })
     const shape: Shape = {
       layers,
       width,
@@ -124,7 +133,8 @@ export const MODELS: readonly KnownModel[] = ROWS.map(
       vocab,
       tied: flags.includes('t'),
       vectors,
-      positions: flags.includes('p') ? 2050 : 0,
+      // A bias of the unembedding counts as embedding, as positions do.
+      positions: (flags.includes('p') ? 2050 : 0) + (flags.includes('v') ? vocab / width : 0),
     }
     return { name, hub, ...countShape(shape), d, shape, source }
   },

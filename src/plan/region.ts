@@ -83,7 +83,7 @@ function isAllowed(choice: TrainingBits, bits: TrainProblem['bits']): boolean {
 
 /** Whether a plan is no tie with the best one: more than TIE above its loss, or 2% above its cost where a loss is wanted. */
 function isWorse(fit: LawFit, problem: TrainProblem, best: TrainPlan): boolean {
-  const at = planTraining(fit.law, fit.parameters, problem)
+  const at = planTraining(fit.law, fit.parameters, problem, { rough: true })
   if ('infeasible' in at) return true
   return problem.loss === undefined ? at.plan.loss > best.loss + TIE : at.plan.flops > best.flops * 1.02
 }
@@ -152,7 +152,7 @@ export function optimumOf(fit: LawFit, problem: TrainProblem, { resamples = 40 }
   const { plan } = solution
   const outside = outsideRange(fit.range, plan, problem.postBits)
   const sampled = resamplesOf(fit, resamples).flatMap(parameters => {
-    const resolved = planTraining(fit.law, parameters, own, { tolerance: 3e-3 })
+    const resolved = planTraining(fit.law, parameters, own, { tolerance: 3e-3, rough: true })
     return 'plan' in resolved ? [resolved.plan] : []
   })
   return {
@@ -197,10 +197,10 @@ export function deviations(
   const freed = { ...problem, compute: undefined, d: problem.n === undefined ? problem.d : undefined }
   const wanted = best.loss + 1e-9
   const against = (what: string, changed: TrainProblem, matched: TrainProblem): Deviation[] => {
-    const solution = planTraining(fit.law, fit.parameters, changed)
+    const solution = planTraining(fit.law, fit.parameters, changed, { rough: true })
     if ('infeasible' in solution) return []
     const { plan } = solution
-    const same = planTraining(fit.law, fit.parameters, { ...matched, loss: wanted })
+    const same = planTraining(fit.law, fit.parameters, { ...matched, loss: wanted }, { rough: true })
     const lossAbove = plan.loss - best.loss
     const computeFactor = 'plan' in same ? same.plan.flops / best.flops : null
     return [{ what, plan, lossAbove, computeFactor, tie: Math.abs(lossAbove) < TIE }]

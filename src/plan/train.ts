@@ -1,6 +1,6 @@
 // The training plan: N, D and bits that reach the least loss under compute, memory and data, or the cheapest plan that
 // reaches a wanted loss, by one law with one set of constants. Pure; region.ts sets several laws side by side.
-import type { Law, Parameters } from '../laws/law.ts'
+import type { Configuration, Law, Parameters } from '../laws/law.ts'
 import { trainingBytes } from './bytes.ts'
 import { type CostModel, costFactor, inferenceFlops, type TrainingBits, trainingFlops } from './cost.ts'
 import { minimize, solveDecreasing } from './search.ts'
@@ -64,6 +64,13 @@ export function effectiveData(d: number, unique: number): number {
   return unique + unique * REPETITION * -Math.expm1(-repeats / REPETITION)
 }
 
+/** What a law is asked. */
+function rowOf({ postBits }: TrainProblem, n: number, d: number, bits: TrainingBits): Configuration {
+  // biome-ignore format: one line
+  const row = { N: n, D: d, P_w: bits.pw, P_a: bits.pa, P_kv: bits.pkv, P_post: postBits ?? null }
+  return bits.columns ? { ...row, ...bits.columns } : row
+}
+
 /** Loss of a law at a configuration of the problem; infinite where the law says nothing. */
 export function lossAt(
   law: Law,
@@ -75,16 +82,8 @@ export function lossAt(
 ): number {
   const unique = problem.data?.repeat ? problem.data.tokens : undefined
   const ownRule = unique !== undefined && law.columns.some(column => column.name === 'D_unique')
-  const { loss } = law.predict(parameters, {
-    N: n,
-    D: unique === undefined || ownRule ? d : effectiveData(d, unique),
-    P_w: bits.pw,
-    P_a: bits.pa,
-    P_kv: bits.pkv,
-    P_post: problem.postBits ?? null,
-    ...(ownRule && { D_unique: unique }),
-    ...bits.columns,
-  })
+  const row = rowOf(problem, n, unique === undefined || ownRule ? d : effectiveData(d, unique), bits)
+  const { loss } = law.predict(parameters, ownRule ? { ...row, D_unique: unique } : row)
   return loss !== null && Number.isFinite(loss) ? loss : Number.POSITIVE_INFINITY
 }
 
@@ -203,6 +202,11 @@ function bestD(
   bits: TrainingBits,
 ): number {
   if (problem.postBits === undefined) return most
+  // Laws of the damage know where more data turns harmful, and it depends on D only through repetition.
+  if (!problem.data?.repeat) {
+    const { dCrit, loss: known } = law.predict(parameters, rowOf(problem, n, most, bits))
+    if (known !== null && dCrit !== null && dCrit > 0) return Math.min(most, Math.max(D_RANGE[0], dCrit))
+  }
   const loss = (d: number) => lossAt(law, parameters, problem, n, d, bits)
   if (loss(most) <= loss(most * 0.999)) return most
   return Math.exp(
@@ -246,17 +250,16 @@ const PARTS = ['pw', 'pa', 'pkv'] as const
 const isList = (bits: object): bits is readonly TrainingBits[] => Array.isArray(bits)
 const isParts = (bits: object): bits is Record<'pw' | 'pa' | 'pkv', Bounds> => typeof (bits as Record<string, unknown>)['pw'] === 'object' // biome-ignore format: one line each
 
-/** The best plan, by one law; every constraint that it touches is named. `tolerance` is the share of the range of bits that the search ends at. */
+/** The best plan, by one law; every constraint that it touches is named. `tolerance` is the share of the range of bits that the search ends at; a rough one is right to about 1e-3 of N and 1e-6 of the loss. */
 export function planTraining(
   law: Law,
   parameters: Parameters,
   problem: TrainProblem,
-  { tolerance = 1e-4 } = {},
+  { tolerance = 1e-4, rough = false } = {},
 ): TrainSolution {
-  const plan = planAt(law, parameters, problem, bestBits(law, parameters, problem, problem, tolerance))
-  return plan
-    ? { plan, binding: bindingOf(problem, plan) }
-    : { infeasible: explainInfeasible(law, parameters, problem) }
+  const plan = planAt(law, parameters, problem, bestBits(law, parameters, problem, problem, tolerance), rough ? ROUGH : FINE) // biome-ignore format: one line
+  if (plan) return { plan, binding: bindingOf(problem, plan) }
+  return { infeasible: rough ? 'no plan fits' : explainInfeasible(law, parameters, problem) }
 }
 
 const near = (a: number, b: number) => Math.abs(a / b - 1) < 1e-3
