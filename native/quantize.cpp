@@ -40,9 +40,8 @@ static void overBlocks(Engine& engine, size_t n, size_t length, Body body) {
   });
 }
 
-/** The index of a book for values of magnitude up to 1 and beyond: places of equal width in the logarithm. */
-static std::vector<uint16_t> indexOf(const double* thresholds, int count, BlockFormat& format) {
-  constexpr int SHIFT = 13;  // 10 bits of mantissa
+/** The index of a book, places of equal width in the logarithm: as few as leave one threshold in each; empty where none do. */
+static std::vector<uint32_t> indexOf(const double* thresholds, int count, BlockFormat& format) {
   double least = 1;
   for (int j = 0; j < count - 1; j++)
     if (std::fabs(thresholds[j]) > 1e-11) least = std::min(least, std::fabs(thresholds[j]));
@@ -51,42 +50,41 @@ static std::vector<uint16_t> indexOf(const double* thresholds, int count, BlockF
   std::memcpy(&low, &below, 4);
   std::memcpy(&high, &above, 4);
   low &= 0xff800000u;
-  const uint32_t places = ((high - low) >> SHIFT) + 1;
-  std::vector<uint16_t> index(2 * places + 1);  // a gather reads two at once
   // A value estimated in float may fall into the place next to its own: places are looked at a little wider than they are.
   const double slack = 1e-6;
-  for (int negative = 0; negative < 2; negative++) {
-    int code = negative ? count - 1 : 0, upper = code;
-    for (uint32_t place = 0; place < places; place++) {
-      const uint32_t startBits = low + (place << SHIFT), endBits = low + ((place + 1) << SHIFT);
+  for (int shift = 18; shift >= 12; shift--) {
+    const uint32_t places = ((high - low) >> shift) + 1;
+    std::vector<uint32_t> index(2 * places);
+    bool fits = true;
+    for (uint32_t p = 0; p < 2 * places && fits; p++) {
+      const uint32_t place = p % places, startBits = low + (place << shift), endBits = low + ((place + 1) << shift);
       float start, end;
       std::memcpy(&start, &startBits, 4);
       std::memcpy(&end, &endBits, 4);
       double from = place == 0 ? 0 : start * (1 - slack), to = place == places - 1 ? 1e300 : end * (1 + slack);
-      if (negative) std::swap(from, to), from = -from, to = -to;
-      // Codes of the two ends; places follow each other outwards, so both move little.
-      if (negative) {
-        while (code > 0 && !(thresholds[code - 1] < from)) code--;
-        while (upper > 0 && !(thresholds[upper - 1] <= to)) upper--;
-      } else {
-        while (code < count - 1 && thresholds[code] < from) code++;
-        upper = std::max(upper, code);
-        while (upper < count - 1 && thresholds[upper] <= to) upper++;
-      }
-      index[static_cast<uint32_t>(negative) * places + place] = static_cast<uint16_t>(code | (upper > code ? AMBIGUOUS : 0));
+      if (p >= places) std::swap(from, to), from = -from, to = -to;
+      const double* first = std::lower_bound(thresholds, thresholds + count - 1, from);
+      const double* last = std::upper_bound(first, thresholds + count - 1, to);
+      if (last - first > 1) fits = false;
+      const float threshold = last > first ? static_cast<float>(*first) : 1e38f;
+      uint32_t bits;
+      std::memcpy(&bits, &threshold, 4);
+      index[p] = (bits & 0xffffff00u) | static_cast<uint32_t>(first - thresholds);
     }
+    if (!fits) continue;
+    format.indexLow = low;
+    format.indexHigh = high;
+    format.indexShift = shift;
+    return index;
   }
-  format.indexLow = low;
-  format.indexHigh = high;
-  format.indexShift = SHIFT;
-  return index;
+  return {};
 }
 
 /** Fewest values that an index is worth making for. */
-static constexpr size_t INDEXED = 1 << 17;
+static constexpr size_t INDEXED = 1 << 15;
 
 struct Tables {
-  std::vector<uint16_t> index;
+  std::vector<uint32_t> index;
   alignas(64) double padded[16];
 };
 
@@ -116,7 +114,7 @@ static BlockFormat formatOf(Arguments& args, Tables& tables, size_t encoded) {
   format.padded = tables.padded;
   if (encoded >= INDEXED && format.rule == Rule::book && count > 16 && steps == 0) {
     tables.index = indexOf(thresholds, format.count, format);
-    format.index = tables.index.data();
+    format.index = tables.index.empty() ? nullptr : tables.index.data();
   }
   return format;
 }

@@ -32,16 +32,16 @@ struct BlockFormat {
   /** Up to 15 thresholds, filled up with infinity. */
   const double* padded;
   /**
-   * Index of a larger book by the sign, exponent and upper mantissa bits of x / scale: the lowest code of a place, and
-   * whether another is possible there (AMBIGUOUS); null: search.
+   * Index of a larger book by the sign, exponent and upper mantissa bits of x / scale: the code below the one threshold
+   * that may lie in a place (8 bits), and the upper 24 bits of that threshold as a float; null: search.
    */
-  const uint16_t* index;
+  const uint32_t* index;
   int indexShift;
   uint32_t indexLow, indexHigh;
 };
 
-/** Mark of a place of the index in which a threshold lies. */
-constexpr uint16_t AMBIGUOUS = 0x100;
+/** x / scale is compared exactly where it is as near to a place's threshold as this share of it. */
+constexpr float DOUBT = 5e-5f;
 
 struct QuantizeOps {
   /** Encodes n values from the beginning of a block. codes may be null where scales are unrounded. */

@@ -153,27 +153,30 @@ inline void codesOfEqualSteps(const BlockFormat& format, const float* x, size_t 
   }
 }
 
-/** Codes on any book by its index: 16 places looked up at once, the few ambiguous ones decided exactly. */
+/** Codes on any book by its index: 16 places looked up at once; those next to their threshold are decided exactly. */
 inline void codesByIndex(const BlockFormat& format, const float* x, size_t n, float scale, uint8_t* codes) {
   const uint32_t places = ((format.indexHigh - format.indexLow) >> format.indexShift) + 1;
-  const __m512 inverse = _mm512_set1_ps(1.0f / scale);
+  const __m512 inverse = _mm512_set1_ps(1.0f / scale), doubt = _mm512_set1_ps(DOUBT);
   const __m512i low = _mm512_set1_epi32(static_cast<int>(format.indexLow)), high = _mm512_set1_epi32(static_cast<int>(format.indexHigh));
-  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff), half = _mm512_set1_epi32(static_cast<int>(places)), mark = _mm512_set1_epi32(AMBIGUOUS);
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff), half = _mm512_set1_epi32(static_cast<int>(places)), byte = _mm512_set1_epi32(0xff);
+  const __m512i one = _mm512_set1_epi32(1);
   const __m128i shift = _mm_cvtsi32_si128(format.indexShift);
   for (size_t i = 0; i < n; i += 16) {
     const __mmask16 lanes = n - i >= 16 ? 0xffff : static_cast<__mmask16>((1u << (n - i)) - 1);
-    const __m512i u = _mm512_castps_si512(_mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + i), inverse));
-    const __m512i size = _mm512_min_epu32(_mm512_max_epu32(_mm512_and_si512(u, magnitude), low), high);
+    const __m512 u = _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + i), inverse);
+    const __m512i bits = _mm512_castps_si512(u);
+    const __m512i size = _mm512_min_epu32(_mm512_max_epu32(_mm512_and_si512(bits, magnitude), low), high);
     __m512i place = _mm512_srl_epi32(_mm512_sub_epi32(size, low), shift);
-    place = _mm512_mask_add_epi32(place, _mm512_movepi32_mask(u), place, half);
-    const __m512i entry = _mm512_i32gather_epi32(place, format.index, 2);
-    _mm_mask_storeu_epi8(codes + i, lanes, _mm512_cvtepi32_epi8(entry));
-    for (uint32_t doubt = _mm512_mask_test_epi32_mask(lanes, entry, mark); doubt; doubt &= doubt - 1) {
-      const size_t at = i + static_cast<size_t>(__builtin_ctz(doubt));
-      const double q = static_cast<double>(x[at]) / scale;
-      int code = codes[at];
-      while (code < format.count - 1 && q > format.thresholds[code]) code++;
-      codes[at] = static_cast<uint8_t>(code);
+    place = _mm512_mask_add_epi32(place, _mm512_movepi32_mask(bits), place, half);
+    const __m512i entry = _mm512_i32gather_epi32(place, format.index, 4);
+    const __m512 threshold = _mm512_castsi512_ps(_mm512_andnot_si512(byte, entry));
+    const __m512i code = _mm512_and_si512(entry, byte);
+    const __m512 off = _mm512_abs_ps(_mm512_sub_ps(u, threshold));
+    _mm_mask_storeu_epi8(codes + i, lanes, _mm512_cvtepi32_epi8(_mm512_mask_add_epi32(code, _mm512_cmp_ps_mask(u, threshold, _CMP_GT_OQ), code, one)));
+    const __mmask16 unsure = _mm512_mask_cmp_ps_mask(lanes, off, _mm512_mul_ps(_mm512_abs_ps(threshold), doubt), _CMP_LE_OQ);
+    for (uint32_t rest = unsure; rest; rest &= rest - 1) {
+      const size_t at = i + static_cast<size_t>(__builtin_ctz(rest));
+      codes[at] = static_cast<uint8_t>(exactCode(format, static_cast<double>(x[at]) / scale));
     }
   }
 }
@@ -226,12 +229,10 @@ inline void codesOfIndexedBook(const BlockFormat& format, const float* x, size_t
       place[i] = ((magnitude - low) >> format.indexShift) + (bits >> 31) * places;
     }
     for (size_t i = 0; i < count; i++) {
-      const uint16_t entry = format.index[place[i]];
-      int code = entry & 255;
-      if (entry & AMBIGUOUS) {
-        const double q = static_cast<double>(x[at + i]) / scale;
-        while (code < format.count - 1 && q > format.thresholds[code]) code++;
-      }
+      const uint32_t entry = format.index[place[i]];
+      const float threshold = floatOf(entry & 0xffffff00u), u = x[at + i] * inverse, off = u - threshold;
+      int code = static_cast<int>(entry & 255) + (u > threshold);
+      if ((off < 0 ? -off : off) <= (threshold < 0 ? -threshold : threshold) * DOUBT) code = exactCode(format, static_cast<double>(x[at + i]) / scale);
       codes[at + i] = static_cast<uint8_t>(code);
     }
   }
