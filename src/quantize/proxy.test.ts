@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { readTensors } from '../../test/ptq.ts'
 import { golden } from '../../test/shared.ts'
-import { readTensors } from './golden.ts'
 import { proxyDimensions, ranking, rowDeviations } from './proxy.ts'
 
 const folder = golden('ptq')

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { decode, encode, parseFormat } from '../formats/index.ts'
+import { codebook, decode, encode, parseFormat, type ScaledFormat } from '../formats/index.ts'
 import { openAddon } from './addon.ts'
 import { createNativeQuantizers } from './quantizers.ts'
 
@@ -51,16 +51,38 @@ if (addon)
       broken[5] = Number.NaN
       broken[700] = Number.POSITIVE_INFINITY
       const short = usual.slice(0, 5 * 96)
+      // Long enough for an index of the larger books, with values on, next to, and between their thresholds.
+      const long = Float32Array.from({ length: 192 * 256 }, (_, i) => usual[i % usual.length] * (1 + (i >> 13) / 7))
+      for (const spelling of ['dyn8@256/fp32', 'nf8@64', 'fp8e4m3@64'])
+        codebook((parseFormat(spelling) as ScaledFormat).element).thresholds.forEach((t, i) => {
+          long[64 * 3 * i + 5] = t
+          long[64 * 3 * i + 6] = t * (1 + 2e-7)
+          long[64 * 3 * i + 7] = t * (1 - 2e-7)
+          long[64 * 3 * i] = 1
+        })
       for (const spelling of FORMATS)
-        for (const [x, shape] of [[usual, [24, 256]], [broken, [24, 256]], [short, [5, 96]]] as const) {
+        for (const [x, shape] of [
+          [usual, [24, 256]],
+          [broken, [24, 256]],
+          [short, [5, 96]],
+          [long, [192, 256]],
+        ] as const) {
+          if (x === long && !/^(dyn|nf|fp|quantile)[5-8]/.test(spelling)) continue
           const format = parseFormat(spelling)
           const wanted = encode(x, shape, format, { seed: 3 })
           const found = native.encode(x, shape, format, { seed: 3 })
           const { codes, scales, zeros, bytes, ...rest } = found
-          const { codes: wantedCodes, scales: wantedScales, zeros: wantedZeros, bytes: wantedBytes, ...wantedRest } = wanted
+          const {
+            codes: wantedCodes,
+            scales: wantedScales,
+            zeros: wantedZeros,
+            bytes: wantedBytes,
+            ...wantedRest
+          } = wanted
           const differs = (a: ArrayLike<number> | undefined, b: ArrayLike<number> | undefined) => {
             if (a?.length !== b?.length) return `${a?.length} and ${b?.length} numbers`
-            for (let i = 0; i < (a?.length ?? 0); i++) if (!Object.is(a![i], b![i])) return `${a![i]} not ${b![i]} at ${i}, x ${x[i]}`
+            for (let i = 0; i < (a?.length ?? 0); i++)
+              if (!Object.is(a![i], b![i])) return `${a![i]} not ${b![i]} at ${i}, x ${x[i]}`
             return null
           }
           const label = `${spelling} of [${shape}]`

@@ -1,4 +1,4 @@
-// Reads the golden vectors that this folder's tests compare with.
+// Reads the golden vectors of golden/ptq: float64 tensors and codes of 2 to 8 bits.
 import { readFileSync } from 'node:fs'
 
 /** A tensor of a golden file, widened to an array that JavaScript has. */
