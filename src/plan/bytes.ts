@@ -9,6 +9,8 @@ export interface Storage {
   name: string
   /** Bits of one number of a matrix, everything counted; `layer` is null outside the blocks. */
   bits(matrix: Matrix, layer: number | null): number
+  /** The ggml type of a matrix in a file of llama.cpp, null: it stays in 16 bits; absent: no such file. */
+  type?(matrix: Matrix, layer: number | null): string | null
   /** Types differ from layer to layer. */
   mixed: boolean
   /** Bits of norms and biases. */
@@ -55,20 +57,22 @@ function ggufStorage(name: string, shape: Shape): Storage {
     }
     return bits
   }
+  const type = (matrix: Matrix, layer: number | null): string | null => {
+    if (UNIFORM.test(name)) {
+      const isOutput = matrix.name === 'head' || (matrix.name === 'embedding' && shape.tied)
+      return isOutput ? (matrix.shape[1] % 256 === 0 ? output : 'q8_0') : name
+    }
+    const tensor = {
+      name: `${layer === null ? '' : `layers.${layer}.`}${matrix.name}.weight`,
+      shape: matrix.shape,
+      kind: layer === null ? matrix.name : 'linear',
+    }
+    return recipeFormat(name as Recipe, tensor, model)
+  }
   return {
     name,
-    bits(matrix, layer) {
-      const isOutput = matrix.name === 'head' || (matrix.name === 'embedding' && shape.tied)
-      const tensor = {
-        name: `${layer === null ? '' : `layers.${layer}.`}${matrix.name}.weight`,
-        shape: matrix.shape,
-        kind: layer === null ? matrix.name : 'linear',
-      }
-      const type = UNIFORM.test(name)
-        ? isOutput && matrix.shape[1] % 256 === 0 ? output : name
-        : recipeFormat(name as Recipe, tensor, model) // biome-ignore format: one choice
-      return bitsOf(type ?? 'bf16', matrix.shape)
-    },
+    type,
+    bits: (matrix, layer) => bitsOf(type(matrix, layer) ?? 'bf16', matrix.shape),
     mixed: !UNIFORM.test(name),
     vectors: 32,
     k: Number(/\d/.exec(name)?.[0]),
