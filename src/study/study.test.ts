@@ -62,13 +62,12 @@ function story(seed: number, length: number): string {
 
 beforeAll(() => {
   root = mkdtempSync(join(tmpdir(), 'bitlaw-study-'))
-  for (const [part, count] of [
-    ['train', 6],
-    ['valid', 2],
+  for (const [part, count, first] of [
+    ['train', 6, 1],
+    ['valid', 2, 500],
   ] as const) {
     mkdirSync(join(root, 'texts', part), { recursive: true })
-    for (let i = 0; i < count; i++)
-      writeFileSync(join(root, 'texts', part, `${i}.txt`), story(i + 10 * part.length, 4000))
+    for (let i = 0; i < count; i++) writeFileSync(join(root, 'texts', part, `${i}.txt`), story(i + first, 4000))
   }
   spec = join(root, 'small.yaml')
   out = join(root, 'out', 'small')
