@@ -17,8 +17,8 @@ export interface LifetimeCost {
   devices: number
 }
 
-/** How tokens are served where nothing else is said: sequences at once, and tokens of each in the cache. */
-export const SERVING = { batch: 32, context: 2048 } as const
+/** How tokens are served where nothing else is said: sequences at once, tokens of each in the cache, and heads of keys and values. */
+export const SERVING = { batch: 32, context: 2048, kvHeads: 8 } as const
 
 /** Device-hours, dollars and joules of generating `tokens` with n parameters of so many bits, at the speed that memory and operations allow. */
 export function lifetimeCost(
@@ -29,7 +29,7 @@ export function lifetimeCost(
   { pricePerHour, overhead }: Economics = ECONOMICS,
   vocab = 32_000,
 ): LifetimeCost {
-  const shape = shapeOf(n, { vocab })
+  const shape = shapeOf(n, { vocab, kvHeads: SERVING.kvHeads })
   const speed = decodeSpeed(shape, bits, 'bf16', { device, ...SERVING })
   // A model on several devices is read by all of them at once: each does its share of every token.
   const seconds = tokens / speed.tokensPerSecond
@@ -78,9 +78,4 @@ export function yearOfService({
 }: Service): { tokens: number; dollars: number } {
   const tokens = queriesPerDay * share * 365 * wordsPerAnswer * tokensPerWord
   return { tokens, dollars: (tokens / 1e6) * dollarsPerMillionTokens }
-}
-
-/** What serving at k bits instead of 16 saves a year where decoding is bound by memory bandwidth: a share of the cost proportional to the bits read. */
-export function servingSaving(yearly: number, bitsPerParameter: number, boundShare = 1): number {
-  return yearly * boundShare * (1 - bitsPerParameter / 16)
 }

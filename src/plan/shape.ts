@@ -65,12 +65,14 @@ export function cacheNumbers({ layers, kvHeads, headSize }: Shape): number {
 /** Width of a model of n non-embedding parameters in the usual proportions: n = layers width^2 12 with width 128 a layer. */
 export const usualWidth = (n: number): number => Math.cbrt((n * 128) / 12)
 
-/** A Llama-like shape of about n non-embedding parameters: width 128 a layer up to 80 layers, heads of 64 or 128, hidden 8/3 of the width. */
-export function shapeOf(n: number, { vocab = 32_000 } = {}): Shape {
+/** A Llama-like shape of about n non-embedding parameters: width 128 a layer up to 80 layers, heads of 64 or 128, hidden 8/3 of the width; at most `kvHeads` heads of keys and values (all unless given). */
+export function shapeOf(n: number, { vocab = 32_000, kvHeads = Number.POSITIVE_INFINITY } = {}): Shape {
   const width = Math.max(64, Math.round(usualWidth(n) / 64) * 64)
   const layers = Math.max(2, Math.round(n / (12 * width * width)))
   const headSize = width >= 2048 ? 128 : Math.min(64, width)
   const heads = Math.max(1, Math.round(width / headSize))
-  const hidden = Math.max(64, Math.round((n / layers - 4 * width * heads * headSize) / (3 * width) / 64) * 64)
-  return { layers, width, heads, kvHeads: heads, headSize, hidden, gated: true, vocab, tied: false }
+  const shared = Math.min(heads, kvHeads)
+  const attention = 2 * width * headSize * (heads + shared)
+  const hidden = Math.max(64, Math.round((n / layers - attention) / (3 * width) / 64) * 64)
+  return { layers, width, heads, kvHeads: shared, headSize, hidden, gated: true, vocab, tied: false }
 }
