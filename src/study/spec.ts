@@ -219,8 +219,6 @@ export const specSchema = z.strictObject(
 
 /** A specification as read. */
 export type Spec = z.output<typeof specSchema>
-/** A specification as written. */
-export type SpecInput = z.input<typeof specSchema>
 export type QuantizeSpec = z.output<typeof quantizeSchema>
 
 /** Reads a specification from YAML or JSON text; throws RequestError with line and key. */

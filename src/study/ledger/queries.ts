@@ -20,11 +20,6 @@ export async function findStudy({ db }: Connection, name: string): Promise<Study
   return (await db.select().from(study).where(eq(study.name, name)))[0]
 }
 
-/** Names of the studies in a ledger. */
-export async function studyNames({ db }: Connection): Promise<string[]> {
-  return (await db.select({ name: study.name }).from(study).orderBy(asc(study.name))).map(row => row.name)
-}
-
 /** Writes a study's row, replacing what was planned before. */
 export async function saveStudy(
   { db }: Connection,
