@@ -1,15 +1,21 @@
-import { readFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { golden } from '../../test/shared.ts'
-import { LAWS } from '../laws/index.ts'
+import { golden, shared } from '../../test/shared.ts'
+import { evaluateText, tokenizeText } from '../evaluate/loss.ts'
+import { loadModel } from '../model/load.ts'
+import { countShape, publishedFits } from '../plan/index.ts'
+import { quantizeModel } from '../quantize/quantize.ts'
+import { createKernels } from '../tensor/index.ts'
 import { tokensFromCard } from './card.ts'
 import { MEASURED_ELSEWHERE } from './elsewhere.ts'
+import { keyOfChoice, measureDamage } from './measure.ts'
 import { lawRecords, predictDamage, recordApplies } from './predict.ts'
+import { openSubject } from './subject.ts'
 import { judge } from './verdict.ts'
 
-const fits = LAWS.flatMap(law =>
-  law.fits.map(fit => ({ law, fit: fit.name, parameters: fit.parameters, range: fit.range })),
-)
+const fits = publishedFits(undefined, { delta: true })
 
 test('tokens are read from cards', () => {
   expect(tokensFromCard('Pretrained on over 15 trillion tokens of data')).toBe(15e12)
@@ -92,4 +98,101 @@ test('a measured checkpoint is judged by what was measured', () => {
   expect(recommended).toMatchObject({ format: 'int4@64', method: 'rtn' })
   expect(recommended!.why).toMatch(/a tie with the tolerance/)
   expect(judge([], [], [], { n: 1e6, d: null, decayed: null }).verdict).toMatch(/D are not known/)
+})
+
+test('a model trained at few bits loses less, by the law that knows it', () => {
+  const at = (pw: number) =>
+    predictDamage(fits, 1e8, 1e10, { widths: [4], trained: { pw, pa: 16, pkv: 16 } }).find(
+      one => one.law === 'kumar_unified',
+    )!.deltaPtq
+  expect(at(5)).toBeLessThan(at(16))
+  expect(at(4)).toBe(0)
+})
+
+test('a law that misses up and down is off too, by its typical factor', () => {
+  for (const { ratio, error, rows } of lawRecords(fits)) {
+    expect(error).toBeGreaterThanOrEqual(Math.max(ratio, 1 / ratio) * (1 - 1e-12))
+    expect(rows.length).toBe(MEASURED_ELSEWHERE.filter(row => row.imatrix === '' && row.deltaPtq > 0).length)
+  }
+})
+
+test('where no law can be relied on, what others measured on the nearest model is recommended', () => {
+  const records = lawRecords(fits)
+  const { recommended } = judge(predictDamage(fits, 7e9, 15e12), [], records, { n: 7e9, d: 15e12, decayed: null })
+  expect(recommended).toMatchObject({ format: 'q5_k_s', method: 'llama.cpp' })
+  expect(recommended!.why).toMatch(/llama-3-8b/)
+  expect(
+    judge(predictDamage(fits, 7e9, 2e12), [], records, { n: 7e9, d: 2e12, decayed: null }).recommended,
+  ).toMatchObject({ format: 'q4_k_m' })
+})
+
+const small = shared('models', 'tinystories-656k')
+test.skipIf(!small)(
+  'what a model was trained at is applied: PTQ rounds the masters, activations stay as they were',
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'bitlaw-check-'))
+    try {
+      cpSync(small!, folder, { recursive: true })
+      chmodSync(join(folder, 'config.json'), 0o644)
+      const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))
+      config.bitlaw = { precision: { weights: 6, activations: 8, kv: null, gradients: null }, d: 5e8, lrFraction: 0.1 }
+      rmSync(join(folder, 'config.json'))
+      writeFileSync(join(folder, 'config.json'), JSON.stringify(config))
+      const subject = await openSubject(folder, null)
+      expect(subject).toMatchObject({
+        n: 393_856,
+        d: 5e8,
+        dSource: 'config.json',
+        trained: { pw: 6, pa: 8, pkv: 16 },
+        decayed: true,
+      })
+      const model = await loadModel(folder)
+      const kernels = createKernels({ threads: 1 })
+      const text = await tokenizeText(
+        model.tokenizer!,
+        'Once upon a time there was a little dog who liked to play in the park with a red ball. '.repeat(8),
+      )
+      const scoring = { context: 64, limit: 2, compute: 'float' } as const
+      const seen: string[] = []
+      const choices = [
+        { method: 'rtn', format: 'int4@64' },
+        { method: 'rtn', format: 'int8@64' },
+      ] as const
+      const rows = measureDamage(model, kernels, text, choices, {
+        scoring,
+        precision: model.precision,
+        onRow: row => seen.push(keyOfChoice(row as never)),
+      })
+      const before = evaluateText(model, kernels, text, { ...scoring, precision: model.precision }).loss
+      const { model: quantized } = quantizeModel(model, { format: 'int4@64', method: 'rtn', kernels })
+      const after = evaluateText(quantized, kernels, text, {
+        ...scoring,
+        precision: { ...model.precision!, weights: null },
+      }).loss
+      expect(rows[0].lossBefore).toBeCloseTo(before, 10)
+      expect(rows[0].loss).toBeCloseTo(after, 10)
+      expect(rows[0].lossChange).toBeCloseTo(after - before, 10)
+      // As it was trained is not as its masters are: the reference would else be another model.
+      expect(
+        Math.abs(before - evaluateText(model, kernels, text, { ...scoring, precision: null }).loss),
+      ).toBeGreaterThan(1e-6)
+      expect(seen).toEqual(['rtn int4@64', 'rtn int8@64'])
+      const again = measureDamage(model, kernels, text, choices, {
+        scoring,
+        precision: model.precision,
+        done: new Map([['rtn int4@64', rows[0]]]),
+        onRow: row => seen.push(keyOfChoice(row as never)),
+      })
+      expect(again).toEqual(rows)
+      expect(seen).toEqual(['rtn int4@64', 'rtn int8@64', 'rtn int8@64'])
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  },
+)
+
+test.skipIf(!small)('the shape of a checkpoint counts as its record does', async () => {
+  const { n, nTotal, shape } = await openSubject(small!, 1e9)
+  expect(countShape(shape)).toEqual({ n, nTotal })
+  expect(nTotal).toBe(656_000)
 })
