@@ -1,6 +1,6 @@
 // The axes of a specification, one function each: corpora, models, precisions, tokens. expand.ts takes their product.
 import { type Format, formatOfBits, parseFormat, printFormat, RequestError } from '../formats/index.ts'
-import { type ModelConfig, parameterSpecs } from '../model/config.ts'
+import { countParameters, type ModelConfig } from '../model/config.ts'
 import { modelConfig } from '../train/architecture.ts'
 import {
   type DataConfig,
@@ -64,18 +64,6 @@ export function vocabOf({ tokenizer }: DataConfig): number {
   return tokenizer.kind === 'bytes' ? BYTES_VOCAB : tokenizer.vocab
 }
 
-/** Counts of parameters: N without embeddings and head, and all. */
-export function parameterCounts(config: ModelConfig): { n: number; nTotal: number } {
-  let n = 0
-  let nTotal = 0
-  for (const { shape, kind } of parameterSpecs(config)) {
-    const size = shape.reduce((product, length) => product * length, 1)
-    nTotal += size
-    if (kind !== 'embedding' && kind !== 'position' && kind !== 'head') n += size
-  }
-  return { n, nTotal }
-}
-
 /** The models of a specification for one vocabulary. */
 export function modelPoints(spec: Spec, vocab: number): ModelPoint[] {
   const common = Array.isArray(spec.optimizer) ? spec.optimizer : [spec.optimizer]
@@ -100,7 +88,7 @@ export function modelPoints(spec: Spec, vocab: number): ModelPoint[] {
       zips.map(zipped => {
         const model = parseConfiguration(modelSchema, { ...fields, ...point, ...zipped }, `models[${i}]`)
         const config = modelConfig(model, vocab)
-        return { model, config, optimizers, batch, ...parameterCounts(config) }
+        return { model, config, optimizers, batch, ...countParameters(config) }
       }),
     )
   })
