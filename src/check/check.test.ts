@@ -1,4 +1,6 @@
 import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -8,7 +10,7 @@ import { loadModel } from '../model/load.ts'
 import { countShape, publishedFits } from '../plan/index.ts'
 import { quantizeModel } from '../quantize/quantize.ts'
 import { createKernels } from '../tensor/index.ts'
-import { tokensFromCard } from './card.ts'
+import { readCard, tokensFromCard } from './card.ts'
 import { MEASURED_ELSEWHERE } from './elsewhere.ts'
 import { keyOfChoice, measureDamage } from './measure.ts'
 import { lawRecords, predictDamage, recordApplies } from './predict.ts'
@@ -22,6 +24,32 @@ test('tokens are read from cards', () => {
   expect(tokensFromCard('trained on 300B tokens; fine-tuned on 2M tokens')).toBe(300e9)
   expect(tokensFromCard('about 2.5T high-quality tokens')).toBe(2.5e12)
   expect(tokensFromCard('a vocabulary of 32000 tokens')).toBeNull()
+})
+
+test("a card is the folder's own, else the hub's", async () => {
+  const server = createServer((request, response) => {
+    const found = request.url === '/someone/small/resolve/main/README.md'
+    response.writeHead(found ? 200 : 404).end(found ? 'Trained on 600B tokens.' : '')
+  })
+  await new Promise<void>(done => server.listen(0, '127.0.0.1', done))
+  const folder = mkdtempSync(join(tmpdir(), 'bitlaw-card-'))
+  const before = { ...process.env }
+  try {
+    process.env['HF_ENDPOINT'] = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+    for (const name of ['HF_HUB_OFFLINE', 'TRANSFORMERS_OFFLINE', 'HF_TOKEN']) delete process.env[name]
+    expect(tokensFromCard((await readCard('someone/small', folder))!)).toBe(600e9)
+    expect(await readCard('someone/other', folder)).toBeNull()
+    expect(await readCard(folder, folder)).toBeNull()
+    process.env['HF_HUB_OFFLINE'] = '1'
+    expect(await readCard('someone/small', folder)).toBeNull()
+    writeFileSync(join(folder, 'README.md'), 'Trained on 2T tokens.')
+    expect(tokensFromCard((await readCard('someone/small', folder))!)).toBe(2e12)
+  } finally {
+    server.close()
+    for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name]
+    Object.assign(process.env, before)
+    rmSync(folder, { recursive: true, force: true })
+  }
 })
 
 const table = golden('fits', 'llama_ptq_measured.csv')

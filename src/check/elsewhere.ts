@@ -1,7 +1,7 @@
 // What others measured on real models: damage of llama.cpp's formats on Llama 2 7B and Llama 3 8B, Wikitext-2 test, from
 // llama.cpp's perplexity documentation (commit c392e5094). delta is ln(1 + change of perplexity / perplexity), nats a
 // token. Every prediction is set beside these rows, and a law that is far off on them says so.
-import { elementBits } from '../plan/index.ts'
+import { codeBits } from '../formats/index.ts'
 
 /** One measured row; imatrix names the text of an importance matrix, empty: none. */
 export interface MeasuredElsewhere {
@@ -80,7 +80,7 @@ const ROWS: readonly (readonly [string, string, string, number | null, number, n
 
 /** Width in a name such as q4_k_m or iq3_xs; 16 for f16. */
 function widthOf(format: string): number {
-  return format === 'f16' ? 16 : Number(/^i?q(\d)/.exec(format)?.[1] ?? elementBits(format))
+  return format === 'f16' ? 16 : Number(/^i?q(\d)/.exec(format)?.[1] ?? codeBits(format))
 }
 
 /** All rows, the unquantized ones left out. */

@@ -2,10 +2,10 @@
 // rounds the master weights; activations and KV are scored as the model was trained, before and after.
 import { compare, logProbabilities, type ReferenceSource } from '../evaluate/divergence.ts'
 import type { ScoreOptions, TokenizedText } from '../evaluate/loss.ts'
+import { codeBits } from '../formats/index.ts'
 import type { Precision } from '../model/config.ts'
 import { createInference } from '../model/inference.ts'
 import type { Model } from '../model/model.ts'
-import { elementBits } from '../plan/index.ts'
 import type { Calibration } from '../quantize/calibration.ts'
 import { type Method, quantizeModel } from '../quantize/quantize.ts'
 import type { Kernels } from '../tensor/kernels.ts'
@@ -76,7 +76,7 @@ export function measureDamage(
     const row: MeasuredDamage = {
       method,
       format,
-      k: elementBits(format),
+      k: codeBits(format),
       bitsPerParameter: quantized.bitsPerParameter,
       loss: score.loss,
       lossBefore: reference.loss,

@@ -1,14 +1,12 @@
 // What is known of a model before it is measured: its shape, N, the tokens it was trained on, the precision it was
 // trained at, whether its learning rate had decayed. From a checkpoint's own files, or from the record of a known model.
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { codeBits } from '../formats/index.ts'
 import { countParameters, type ModelConfig, type Precision, parameterSpecs } from '../model/config.ts'
 import { parseConfig } from '../model/families/index.ts'
 import { readPrecision } from '../model/load.ts'
 import { asObject, openSource } from '../model/sources.ts'
 import { type KnownModel, MODELS, type Shape, type TrainingBits } from '../plan/index.ts'
-import { tokensFromCard } from './card.ts'
+import { readCard, tokensFromCard } from './card.ts'
 
 /** A model as laws see it. */
 export interface Subject {
@@ -64,7 +62,9 @@ export async function openSubject(reference: string, given: number | null): Prom
     const { quantization_config: _, ...rawConfig } = source.rawConfig
     const { config } = parseConfig(rawConfig, [])
     const bitlaw = asObject(source.rawConfig['bitlaw'])
-    return { ...subjectOf(reference, config, bitlaw, source.folder, given) }
+    const known = given !== null || typeof bitlaw?.['d'] === 'number' || findKnown(reference)?.d != null
+    const card = known ? null : await readCard(reference, source.folder)
+    return subjectOf(reference, config, bitlaw, card, given)
   } finally {
     source.tensors.close()
   }
@@ -74,13 +74,12 @@ function subjectOf(
   name: string,
   config: ModelConfig,
   bitlaw: Record<string, unknown> | null,
-  folder: string,
+  card: string | null,
   given: number | null,
 ): Subject {
   const known = findKnown(name)
-  const card = join(folder, 'README.md')
   const own = typeof bitlaw?.['d'] === 'number' ? bitlaw['d'] : null
-  const written = existsSync(card) ? tokensFromCard(readFileSync(card, 'utf8')) : null
+  const written = card === null ? null : tokensFromCard(card)
   const sources: [number | null | undefined, string][] = [
     [given, 'given'],
     [own, 'config.json'],

@@ -1,6 +1,7 @@
 // bitlaw predict: what one law, or all, say about one configuration.
 import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
+import { recordWarnings } from '../check/predict.ts'
 import { RequestError } from '../formats/error.ts'
 import {
   type Cell,
@@ -14,6 +15,7 @@ import {
 } from '../laws/index.ts'
 import { parseQuantity, printQuantity } from '../table/quantity.ts'
 import { cellOf } from '../table/table.ts'
+import { lawFits } from './law-fits.ts'
 import { printJson, printText, table } from './output.ts'
 
 interface Options {
@@ -105,6 +107,16 @@ function print(documents: readonly PredictionDocument[]): string {
   ].join('\n')
 }
 
+/** Adds to predictions of damage what others measured on models of that size, where the law is far off there. */
+function warnOfRecords(documents: readonly PredictionDocument[], n: number, file: string | undefined): void {
+  for (const one of documents) {
+    if (one.deltaPtq === null) continue
+    const fits = lawFits(one.law, file === undefined ? [] : [file], { delta: true })
+    const used = fits.filter(fit => (file === undefined ? fit.fit === one.fit : fit.own && fit.law.name === one.law))
+    one.notes.push(...recordWarnings(used, n))
+  }
+}
+
 /** Adds `bitlaw predict`. */
 export function register(command: Command): void {
   command
@@ -154,6 +166,7 @@ export function register(command: Command): void {
             `law ${named?.name} has no published constants: fit it to your runs with bitlaw fit and pass --fit`,
           )
       }
+      warnOfRecords(documents, Number(row['N']), options.fit)
       if (options.json) printJson(documents)
       else printText(print(documents))
     })

@@ -4,7 +4,7 @@
 import type { TrainingBits } from './cost.ts'
 import type { LawFit } from './fits.ts'
 import { menuOf } from './menu.ts'
-import { TIE } from './region.ts'
+import { NOISE } from './region.ts'
 import { shapeOf } from './shape.ts'
 import { lossAt, tied } from './train.ts'
 
@@ -59,7 +59,7 @@ export function informativeStudy(fits: readonly LawFit[], { flops = 2e15 } = {})
       return { spread: high.change - low.change, between: [low.name, high.name] as [string, string] }
     })
     const most = spreads.reduce((a, b) => (b.spread > a.spread ? b : a))
-    return most.spread > 2 * TIE ? [{ bits, ...most }] : []
+    return most.spread > 2 * NOISE ? [{ bits, ...most }] : []
   }).sort((a, b) => b.spread - a.spread)
   if (widths.length === 0) return null
   // Two sizes and two amounts of data show whether the change grows as the laws say; three widths show its shape.

@@ -7,8 +7,8 @@ import { frontierOf } from './frontier.ts'
 import { menuOf } from './menu.ts'
 import {
   effectiveData,
-  lifetimeFlops,
   lossAt,
+  servedFlops,
   servingBytesOf,
   type TrainProblem,
   tied,
@@ -134,7 +134,7 @@ export function trainFrontier(fit: LawFit, problem: TrainProblem, grid: TrainGri
     const factor = costFactor(one, problem.cost)
     for (const size of sizes) {
       const serving = servingBytesOf(problem, size, one)
-      const life = lifetimeFlops(problem, size, one)
+      const life = servedFlops(problem, size, one)
       const fits = serving <= most(servingMemory) && trainingBytesOf(problem, size, one) <= most(trainingMemory)
       const each = 6 * size * factor
       for (let j = 0; j < tokens.length; j++, at++) {

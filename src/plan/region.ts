@@ -29,7 +29,7 @@ export interface LawOptimum {
 }
 
 /** Loss that repeated runs differ by; plans closer than this are a tie (Kumar et al. and QuEST runs repeat to about so much). */
-export const TIE = 0.003
+export const NOISE = 0.003
 
 /** Names of the quantities of a plan that lie outside a fit's range, each as a sentence. */
 export function outsideRange(range: Range, plan: TrainPlan, postBits?: number): string[] {
@@ -81,11 +81,11 @@ function isAllowed(choice: TrainingBits, bits: TrainProblem['bits']): boolean {
   return inside(choice.pw, parts.pw) && inside(choice.pa, parts.pa)
 }
 
-/** Whether a plan is no tie with the best one: more than TIE above its loss, or 2% above its cost where a loss is wanted. */
+/** Whether a plan is no tie with the best one: more than NOISE above its loss, or 2% above its cost where a loss is wanted. */
 function isWorse(fit: LawFit, problem: TrainProblem, best: TrainPlan): boolean {
   const at = planTraining(fit.law, fit.parameters, problem, { rough: true })
   if ('infeasible' in at) return true
-  return problem.loss === undefined ? at.plan.loss > best.loss + TIE : at.plan.flops > best.flops * 1.02
+  return problem.loss === undefined ? at.plan.loss > best.loss + NOISE : at.plan.flops > best.flops * 1.02
 }
 
 /** The stretch around a value where `worse` is not so, by bisection on both sides. */
@@ -114,11 +114,11 @@ function tiedBits(fit: LawFit, problem: TrainProblem, plan: TrainPlan): [number,
   if ('low' in bits) return stretch(plan.pw, bits, p => isWorse(fit, { ...problem, bits: tied(p) }, plan))
   const { pw } = bits as Record<'pw', Bounds | number>
   if (typeof pw === 'number') return null
-  return stretch(plan.pw, pw, p => isWorse(fit, { ...problem, bits: { ...bitsOf(plan), pw: p } }, plan))
+  return stretch(plan.pw, pw, p => isWorse(fit, { ...problem, bits: { ...trainingBitsOf(plan), pw: p } }, plan))
 }
 
 /** The bits of a plan, with what its law reads beside them. */
-export function bitsOf({ pw, pa, pkv, label, columns }: TrainingBits): TrainingBits {
+export function trainingBitsOf({ pw, pa, pkv, label, columns }: TrainingBits): TrainingBits {
   return { pw, pa, pkv, ...(columns && { label, columns }) }
 }
 
@@ -127,7 +127,7 @@ function tiedSizes(fit: LawFit, problem: TrainProblem, plan: TrainPlan): [number
   if (problem.n !== undefined) return null
   const x = Math.log(plan.n)
   const [low, high] = stretch(x, { low: x - Math.log(100), high: x + Math.log(100) }, at =>
-    isWorse(fit, { ...problem, bits: bitsOf(plan), n: Math.exp(at) }, plan),
+    isWorse(fit, { ...problem, bits: trainingBitsOf(plan), n: Math.exp(at) }, plan),
   )
   return [Math.exp(low), Math.exp(high)]
 }
@@ -167,8 +167,14 @@ export function optimumOf(fit: LawFit, problem: TrainProblem, { resamples = 40 }
       ? predictionInterval(fit.own, parameters => lossAt(fit.law, parameters, own, plan.n, plan.d, plan), 0.95)
       : null,
     insideRange: outside.length === 0,
-    notes: [...outside, ...notes, ...(fit.notes ?? [])],
+    notes: [...outside, ...notes, ...unserved(fit, problem), ...(fit.notes ?? [])],
   }
+}
+
+/** That a law leaves out the damage by quantizing afterwards. */
+function unserved({ law }: LawFit, { postBits }: TrainProblem): string[] {
+  if (postBits === undefined || law.columns.some(column => column.name === 'P_post')) return []
+  return [`this law does not count the damage by quantizing to ${postBits} bits afterwards`]
 }
 
 /** A plan that differs from the best one, and what the difference costs. */
@@ -203,7 +209,7 @@ export function deviations(
     const same = planTraining(fit.law, fit.parameters, { ...matched, loss: wanted }, { rough: true })
     const lossAbove = plan.loss - best.loss
     const computeFactor = 'plan' in same ? same.plan.flops / best.flops : null
-    return [{ what, plan, lossAbove, computeFactor, tie: Math.abs(lossAbove) < TIE }]
+    return [{ what, plan, lossAbove, computeFactor, tie: Math.abs(lossAbove) < NOISE }]
   }
   const training = widths.length > 1 ? widths : []
   const servesAt = (p: number) =>
@@ -212,7 +218,7 @@ export function deviations(
   return [
     ...training.flatMap(bits => against(`train ${name(bits)}`, { ...problem, bits }, { ...freed, bits })),
     ...serveBits.filter(servesAt).flatMap(p => {
-      const bits = bitsOf(best)
+      const bits = trainingBitsOf(best)
       const postBits = p
       return against(
         `train as planned, quantize to ${p} bits afterwards`,
@@ -260,7 +266,9 @@ export function describeRegion(optima: readonly LawOptimum[]): string {
   const [low, high] = common[0] <= common[1] ? common : first.bitsRegion!
   const differing = others.filter(one => !overlaps(one, first))
   return [
-    `between ${low.toFixed(1)} and ${high.toFixed(1)} bits`,
+    low.toFixed(1) === high.toFixed(1)
+      ? `${low.toFixed(1)} bits`
+      : `between ${low.toFixed(1)} and ${high.toFixed(1)} bits`,
     agreeing.length > 1 ? `${agreeing.map(name).join(' and ')} agree` : `so ${name(first)}`,
     ...differing.map(one => `${name(one)} says ${one.optimum!.label ?? one.optimum!.pw.toFixed(1)}`),
   ].join('; ')

@@ -1,6 +1,6 @@
 // The serving plan: candidates (shapes with their training data, formats of weights and cache) under a memory and
 // throughput budget; bytes, tokens a second and predicted loss of each, the frontier, and which are ties.
-import { codeBits, type FormatLike, parseFormat, printFormat } from '../formats/index.ts'
+import { type FormatLike, parseFormat, printFormat } from '../formats/index.ts'
 import { activationBytes, cacheBytes, embeddingBytes, inBits, type Storage, storageOf, weightBytes } from './bytes.ts'
 import { inferenceFlops, type TrainingBits } from './cost.ts'
 import { type Device, fastestType } from './devices.ts'
@@ -73,9 +73,6 @@ export interface ServeSolution {
 
 /** Differences of predicted loss below this are a tie: PTQ laws are off by more. */
 const SERVE_TIE = 0.01
-
-/** Width that a PTQ law reads for a format: the bits of its codes, without scales. */
-export const elementBits = (format: FormatLike): number => codeBits(format)
 
 /** Tokens a second while decoding: each step reads all weights and every sequence's cache, and computes 2 N a token in the type that holds weights and activations. */
 export function decodeSpeed(

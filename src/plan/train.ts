@@ -88,7 +88,7 @@ export function lossAt(
 }
 
 /** FLOPs of inference over the model's life; reading weights of k bits is counted as k/16 of the 16-bit work. */
-export function lifetimeFlops(problem: TrainProblem, n: number, bits: TrainingBits): number {
+export function servedFlops(problem: TrainProblem, n: number, bits: TrainingBits): number {
   if (!problem.inferenceTokens) return 0
   return (inferenceFlops(n, problem.inferenceTokens) * (problem.servingBits ?? problem.postBits ?? bits.pw)) / 16
 }
@@ -154,9 +154,9 @@ function planAt(
   const budget = problem.compute ?? Number.POSITIVE_INFINITY
   const { loss: wanted } = problem
   const lossOf = (n: number, d: number) => lossAt(law, parameters, problem, n, d, bits)
-  const totalFlops = (n: number, d: number) => trainingFlops(n, d) * factor + lifetimeFlops(problem, n, bits)
+  const totalFlops = (n: number, d: number) => trainingFlops(n, d) * factor + servedFlops(problem, n, bits)
   const most = (n: number) =>
-    Math.min((budget - lifetimeFlops(problem, n, bits)) / (6 * n * factor), problem.d ?? dMax, dMax)
+    Math.min((budget - servedFlops(problem, n, bits)) / (6 * n * factor), problem.d ?? dMax, dMax)
   /** D for n, or how far out of reach it is. */
   const dOf = (n: number): { d: number } | { short: number } => {
     const limit = most(n)
