@@ -301,7 +301,7 @@ function describeTraining(document: plan.TrainDocument): string {
       ['instead', 'loss above', 'compute for the same loss'],
       document.alternatives.map(one => [
         one.what,
-        `${one.lossAbove >= 0 ? '+' : ''}${one.lossAbove.toFixed(4)}${one.tie ? ' (tie)' : ''}`,
+        `${one.lossAbove > -5e-5 ? '+' : '-'}${Math.abs(one.lossAbove).toFixed(4)}${one.tie ? ' (tie)' : ''}`,
         one.computeFactor === null ? 'never' : `${one.computeFactor.toPrecision(3)} times`,
       ]),
     ),

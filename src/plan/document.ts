@@ -6,8 +6,9 @@ import type { Device } from './devices.ts'
 import { type Experiment, informativeStudy, studyOf } from './experiments.ts'
 import type { LawFit } from './fits.ts'
 import { type LifetimeCost, lifetimeCost } from './lifetime.ts'
+import { menuOf } from './menu.ts'
 import { type Deviation, describeRegion, deviations, isoLoss, type LawOptimum, optimumOf } from './region.ts'
-import { bindingOf, servingBytesOf, type TrainPlan, type TrainProblem, trainingBytesOf } from './train.ts'
+import { type Bounds, bindingOf, servingBytesOf, type TrainPlan, type TrainProblem, trainingBytesOf } from './train.ts'
 
 /** What `bitlaw plan train --json` prints. */
 export interface TrainDocument {
@@ -54,10 +55,26 @@ function leadingLaw(fits: readonly LawFit[], optima: readonly LawOptimum[]): num
     const place = LEADING.indexOf(fits[i].law.name)
     const byName = (place < 0 ? LEADING.length : place) + i / 1000
     const own = fits[i].own ? 0 : 10
-    const blind = optima[i].optimum && !optima[i].bitsRegion ? 100 : 0
+    const blind = menuOf(fits[i])?.length === 1 ? 100 : 0
     return byName + own + blind + (optima[i].optimum ? 0 : 1000)
   }
   return fits.map((_, i) => i).sort((a, b) => rank(a) - rank(b))[0]
+}
+
+/** Whether a law tells int4 and int8 training apart. */
+function knowsIntegers(fit: LawFit): boolean {
+  const labels = menuOf(fit)?.map(choice => choice.label)
+  return labels === undefined || (labels.includes('int4') && labels.includes('int8'))
+}
+
+/** Bits that were given, in words; null where they are searched. */
+function heldBits({ bits }: TrainProblem): string | null {
+  if (!bits || Array.isArray(bits) || 'low' in bits) return null
+  const { pw, pa, pkv } = bits as Record<'pw' | 'pa' | 'pkv', Bounds | number>
+  if (typeof pw !== 'number') return null
+  return pw === pa && pa === pkv
+    ? `held at ${pw}`
+    : `held at ${pw} of weights, ${pa} of activations, ${pkv} of the cache`
 }
 
 /** The whole answer; where no law has a plan, what the leading one says is in the way. */
@@ -77,7 +94,7 @@ export function planDocument(
   // What the device charges, however compute was counted in the law's problem.
   const worth = 6 * best.n * best.d * costFactor(best, { kind: 'device', device })
   const cost = costOf(worth, device, economics)
-  const iso = isoLoss(fit, { kind: 'bits' }, best.n, best.d, 4, 8)
+  const iso = knowsIntegers(fit) ? isoLoss(fit, { kind: 'bits' }, best.n, best.d, 4, 8) : null
   const bits = problem.servingBits ?? problem.postBits ?? best.pw
   const document = {
     plan: {
@@ -95,7 +112,7 @@ export function planDocument(
         ? lifetimeCost(best.n, problem.inferenceTokens, bits, device, economics, problem.vocab)
         : null,
     },
-    region: describeRegion([lead, ...optima.filter((_, i) => i !== index)]),
+    region: heldBits(problem) ?? describeRegion([lead, ...optima.filter((_, i) => i !== index)]),
     alternatives,
     laws: optima,
     isoLoss: iso && { low: 4, high: 8, parameterFactor: iso.parameterFactor, bitsFactor: iso.bitsFactor },
@@ -124,7 +141,7 @@ function guidelines(
       `training at ${iso.low} bits needs ${iso.parameterFactor.toPrecision(3)} times the parameters of ${iso.high} bits for the same loss on the same data, ${iso.parameterFactor > iso.bitsFactor ? 'more' : 'less'} than the ${iso.bitsFactor} times that the bits save`,
     )
   const served = alternatives.find(one => one.what.includes('quantize to 4 bits'))
-  if (served)
+  if (served && problem.postBits === undefined)
     lines.push(
       `quantizing to 4 bits after ${printQuantity(plan.d)} tokens is predicted to cost ${served.lossAbove.toFixed(3)} nats: check a checkpoint at this D with bitlaw check before relying on it`,
     )

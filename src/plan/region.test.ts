@@ -188,3 +188,25 @@ test('the figure draws a line for each law of bits', () => {
   expect(svg.match(/<polyline/g)!.length).toBe(fits.filter(one => menuOf(one) === null).length)
   expect(svg).not.toMatch(/NaN|Infinity/)
 })
+
+test('bits that are held are said to be, and the law of bits still leads', () => {
+  const document = planDocument(fits, { ...problem, bits: tied(4) }, setting) as TrainDocument
+  expect([document.plan.law, document.plan.pw, document.region]).toEqual(['kumar_unified', 4, 'held at 4'])
+})
+
+test('only laws that tell integers apart say how many more parameters 4 bits need', () => {
+  const of = (law: string) => (planDocument([named(law)], problem, setting) as TrainDocument).isoLoss
+  expect(of('quartet')).toBeNull()
+  expect(of('chinchilla')).toBeNull()
+  expect(of('kumar_unified')!.parameterFactor).toBeGreaterThan(2)
+  expect(of('multiplier')!.parameterFactor).toBeCloseTo(1.016 / 0.692, 3)
+})
+
+test('where a loss is wanted, choices tie by cost', () => {
+  const kumar = named('kumar_unified')
+  const wanted = { loss: 2.95, bits: { low: 3, high: 16 }, cost: { kind: 'bits' } } as const
+  const best = optimumOf(kumar, wanted).optimum!
+  const list = deviations(kumar, wanted, best, [4, 7, 16], [])
+  expect(list.map(one => one.tie)).toEqual([false, true, false])
+  for (const one of list) expect(one.lossAbove).toBeCloseTo(0, 5)
+})

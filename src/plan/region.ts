@@ -209,7 +209,9 @@ export function deviations(
     const same = planTraining(fit.law, fit.parameters, { ...matched, loss: wanted }, { rough: true })
     const lossAbove = plan.loss - best.loss
     const computeFactor = 'plan' in same ? same.plan.flops / best.flops : null
-    return [{ what, plan, lossAbove, computeFactor, tie: Math.abs(lossAbove) < NOISE }]
+    // Where a loss is wanted, every choice reaches it, and cost is what differs.
+    const tie = changed.loss === undefined ? Math.abs(lossAbove) < NOISE : Math.abs(plan.flops / best.flops - 1) < 0.02
+    return [{ what, plan, lossAbove, computeFactor, tie }]
   }
   const training = widths.length > 1 ? widths : []
   const servesAt = (p: number) =>
