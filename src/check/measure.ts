@@ -1,10 +1,9 @@
 // Measures the damage on a checkpoint itself: quantize, score the same tokens, compare with the unquantized model. PTQ
 // rounds the master weights; activations and KV are scored as the model was trained, before and after.
-import { compare, logProbabilities, type ReferenceSource } from '../evaluate/divergence.ts'
+import { compare, keptSource, modelSource } from '../evaluate/divergence.ts'
 import type { ScoreOptions, TokenizedText } from '../evaluate/loss.ts'
 import { codeBits } from '../formats/index.ts'
 import type { Precision } from '../model/config.ts'
-import { createInference } from '../model/inference.ts'
 import type { Model } from '../model/model.ts'
 import type { Calibration } from '../quantize/calibration.ts'
 import { type Method, quantizeModel } from '../quantize/quantize.ts'
@@ -34,28 +33,6 @@ export interface MeasureOptions {
 /** Name of a choice among the rows of one measurement. */
 export const keyOfChoice = ({ method, format }: Choice): string => `${method} ${format}`
 
-/** So many bytes of the checkpoint's own log-probabilities are kept from format to format; what is beyond is computed again. */
-const KEPT_BYTES = 2 ** 28
-
-/** The checkpoint as it is, at its own precision; kept, since every format is compared with it. */
-function ownSource(model: Model, kernels: Kernels, options: ScoreOptions): ReferenceSource {
-  const inference = createInference(model, kernels, { precision: options.precision ?? null, compute: options.compute })
-  const kept = new Map<number, Float32Array | Float64Array>()
-  let bytes = 0
-  return (inputs, batch, length, rows) => {
-    const { firstTarget } = batch[0]
-    const before = kept.get(firstTarget)
-    if (before) return before
-    // Copied: both models may share one workspace.
-    const now = logProbabilities(inference, kernels, model.config.vocab, inputs, batch.length, length, rows).slice()
-    if (bytes + now.byteLength <= KEPT_BYTES) {
-      kept.set(firstTarget, now)
-      bytes += now.byteLength
-    }
-    return now
-  }
-}
-
 /** Loss change and KL of each (method, format) on a text; gptq needs calibration. */
 export function measureDamage(
   model: Model,
@@ -64,7 +41,7 @@ export function measureDamage(
   choices: readonly Choice[],
   { calibration, scoring, precision, done, onRow, onProgress }: MeasureOptions,
 ): MeasuredDamage[] {
-  const source = ownSource(model, kernels, { ...scoring, precision })
+  const source = keptSource(modelSource(model, kernels, { ...scoring, precision }))
   const after = precision && { ...precision, weights: null }
   return choices.map((choice, i) => {
     const { method, format } = choice

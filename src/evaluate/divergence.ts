@@ -83,7 +83,8 @@ export function compare(
   const windows = textWindows(model, text, options)
   const total = windows.reduce((sum, window) => sum + window.targets, 0)
   const inference = createInference(model, kernels, { precision: options.precision ?? null, compute: options.compute })
-  const source = typeof reference === 'function' ? reference : modelSource(reference, kernels, options)
+  const source =
+    typeof reference === 'function' ? reference : modelSource(reference, kernels, { compute: options.compute })
   const losses = new Float64Array(total)
   const referenceLosses = new Float64Array(total)
   const divergences = new Float64Array(total)
@@ -127,10 +128,34 @@ export function compare(
   }
 }
 
-/** A model as the source of reference log-probabilities, at its own precision and the same compute. */
-export function modelSource(reference: Model, kernels: Kernels, options: ScoreOptions): ReferenceSource {
-  const inference = createInference(reference, kernels, { precision: null, compute: options.compute })
+/** A model as the source of reference log-probabilities, rounded as `precision` says. */
+export function modelSource(
+  reference: Model,
+  kernels: Kernels,
+  { precision = null, compute }: Pick<ScoreOptions, 'precision' | 'compute'>,
+): ReferenceSource {
+  const inference = createInference(reference, kernels, { precision, compute })
   return (inputs, batch, length, rows) =>
     // Copied: both models may share one workspace.
     logProbabilities(inference, kernels, reference.config.vocab, inputs, batch.length, length, rows).slice()
+}
+
+/** So many bytes of a reference's log-probabilities are kept from model to model; what is beyond is computed again. */
+const KEPT_BYTES = 2 ** 28
+
+/** A source that remembers, for many models compared on the same text and windows. */
+export function keptSource(source: ReferenceSource): ReferenceSource {
+  const kept = new Map<number, ArrayLike<number>>()
+  let left = KEPT_BYTES
+  return (inputs, batch, length, rows) => {
+    const { firstTarget } = batch[0]
+    const before = kept.get(firstTarget)
+    if (before) return before
+    const now = source(inputs, batch, length, rows)
+    if (now.length * 4 <= left) {
+      kept.set(firstTarget, now)
+      left -= now.length * 4
+    }
+    return now
+  }
 }

@@ -1,14 +1,13 @@
 // Scores one checkpoint: as it is, then after each method and format. All formats see the same tokens, so that changes
 // are paired; what is finished is kept line by line, so that a task that was killed goes on with the next format.
 import { join } from 'node:path'
-import { compare, logProbabilities, type ReferenceSource } from '../evaluate/divergence.ts'
+import { compare, keptSource, modelSource, type ReferenceSource } from '../evaluate/divergence.ts'
 import { evaluateTask } from '../evaluate/harness.ts'
 import { evaluateText, type ScoreOptions, type TextScore, type TokenizedText } from '../evaluate/loss.ts'
 import { interval, pairedEstimate } from '../evaluate/statistics.ts'
 import { findTask } from '../evaluate/tasks.ts'
 import { RequestError } from '../formats/error.ts'
 import { countParameters, type Precision } from '../model/config.ts'
-import { createInference } from '../model/inference.ts'
 import { type LoadedModel, loadModel } from '../model/load.ts'
 import type { Model } from '../model/model.ts'
 import { quantizeModel } from '../quantize/quantize.ts'
@@ -57,33 +56,11 @@ async function openSubject(task: MeasureTask, kernels: Kernels): Promise<Subject
     held,
     scoring,
     options,
-    source: createBaselineSource(model, kernels, options),
+    source: keptSource(modelSource(model, kernels, options)),
     baseline() {
       score ??= evaluateText(model, kernels, text, options)
       return score
     },
-  }
-}
-
-/** So many bytes of the checkpoint's own log-probabilities are kept for the next format; what is beyond is computed again. */
-const KEPT_BYTES = 2 ** 28
-
-/** Log-probabilities of the checkpoint as it is, at its own precision. */
-function createBaselineSource(model: LoadedModel, kernels: Kernels, options: ScoreOptions): ReferenceSource {
-  const inference = createInference(model, kernels, { precision: options.precision ?? null, compute: options.compute })
-  const kept = new Map<number, Float32Array | Float64Array>()
-  let bytes = 0
-  return (inputs, batch, length, rows) => {
-    const { firstTarget } = batch[0]
-    const before = kept.get(firstTarget)
-    if (before) return before
-    // Copied: both models may share one workspace.
-    const now = logProbabilities(inference, kernels, model.config.vocab, inputs, batch.length, length, rows).slice()
-    if (bytes + now.byteLength <= KEPT_BYTES) {
-      kept.set(firstTarget, now)
-      bytes += now.byteLength
-    }
-    return now
   }
 }
 
