@@ -34,7 +34,8 @@ export async function fitStudy(
       await saveFit(ledger, { study: spec.name, law: law.name, rows: keyOf(mine), document })
       fits.push({ law: law.name, fit: document, reason: null })
     } catch (error) {
-      if (!(error instanceof RequestError)) throw error
+      // A law that these rows cannot be fitted to must not cost the reader the others.
+      if (!(error instanceof Error)) throw error
       fits.push({ law: law.name, fit: null, reason: error.message })
     }
   }

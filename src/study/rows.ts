@@ -85,12 +85,34 @@ function blank(row: TableRow): TableRow {
   return Object.fromEntries(ROW_COLUMNS.map(name => [name, row[name] ?? null]))
 }
 
-/** The rows that a law speaks of: without PTQ where it knows none, at 16 bits in the parts that it does not read. */
+/** What sets one quantizer apart from another at the same width: method, element and what shares a scale. */
+function quantizerOf(row: TableRow): string {
+  const format = String(row['format_post'] ?? '')
+  return `${row['method'] ?? ''} ${format.replace(/^(\D+).*?(@|\/|$)/, '$1$2')}`
+}
+
+/** Rows after PTQ by one quantizer, the one with most rows: a law that reads P_post alone has one set of constants a quantizer. */
+function oneQuantizer(rows: readonly TableRow[]): TableRow[] {
+  const counts = new Map<string, number>()
+  for (const row of rows)
+    if (row['P_post'] !== null) counts.set(quantizerOf(row), (counts.get(quantizerOf(row)) ?? 0) + 1)
+  const [most] = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
+  return rows.filter(row => row['P_post'] === null || quantizerOf(row) === most[0])
+}
+
+/**
+ * The rows that a law speaks of: without PTQ where it knows none, at 16 bits in the parts that it does not read. Laws of PTQ
+ * that read its bits alone get the rows of one quantizer, and those with training bits too the rows whose bits after
+ * training are fewer than in training, because they are defined there only (Kumar et al., Eq. 9).
+ */
 export function rowsForLaw(law: Law, rows: readonly TableRow[]): TableRow[] {
   const reads = new Set(law.columns.map(column => column.name))
   const parts = (['w', 'a', 'kv'] as const).filter(part => !reads.has(`P_${part}`) && !reads.has(`format_${part}`))
-  return rows.filter(row => {
+  const spoken = rows.filter(row => {
     if (law.response === 'delta' ? row['P_post'] === null : row['P_post'] !== null && !reads.has('P_post')) return false
-    return parts.every(part => row[`P_${part}`] === 16)
+    if (!parts.every(part => row[`P_${part}`] === 16)) return false
+    if (row['P_post'] === null || !reads.has('P_w')) return true
+    return [row['P_w'], row['P_a'], row['P_kv']].every(bits => Number(row['P_post']) < Number(bits))
   })
+  return reads.has('P_post') && !reads.has('format_post') ? oneQuantizer(spoken) : spoken
 }
