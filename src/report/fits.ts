@@ -1,20 +1,17 @@
 // Small fits that figures need at hand: the plain law of the 16-bit runs by the study's own fit, effective parameters
 // of single runs, R².
+import type { Fit } from '../laws/fit.ts'
 import { findLaw } from '../laws/index.ts'
 import type { Configuration, Law, Parameters } from '../laws/law.ts'
 import type { ReportData, Training } from './data.ts'
 
-/** A fit document of the ledger, as far as the report reads it. */
-export interface FitDocument {
-  law: string
-  parameters: Record<string, number>
-  intervals?: Record<string, [number, number]>
-  rmse?: number
-  rSquared?: number
-  rows?: number
-  warnings?: string[]
-  unidentified?: string[]
-  heldOut?: { rmse: number; rows: number } | null
+/** A fit document of the ledger; imported ones may lack parts. */
+export type FitDocument = Pick<Fit, 'law' | 'parameters'> & Partial<Fit>
+
+/** Parameters of a fit's bootstrap resamples. */
+export function resamplesOf({ sample }: FitDocument): Parameters[] {
+  if (!sample) return []
+  return sample.values.map(values => Object.fromEntries(sample.names.map((name, i) => [name, values[i]])))
 }
 
 /** The study's fit of a law, or undefined. */

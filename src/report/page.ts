@@ -9,7 +9,8 @@ body { margin: 0; font: 16px/1.55 system-ui, sans-serif; color: var(--ink); back
 main { max-width: 860px; margin: 0 auto; padding: 1.5rem 1rem 4rem }
 h1 { font-size: 1.7rem; margin: 0.5rem 0 } h2 { margin: 2.2rem 0 0.6rem; border-bottom: 1px solid var(--line) } h3 { margin: 1.2rem 0 0.4rem; font-size: 1.05rem }
 figure { margin: 1.6rem 0; break-inside: avoid } figcaption, .missing { color: var(--soft); font-size: 0.92rem }
-.plot { overflow-x: auto } .plot svg { max-width: none; min-width: 620px; height: auto; color: var(--ink) } @media (min-width: 760px) { .plot svg { max-width: 100% } } .plot figure { margin: 0 }
+.plot { overflow-x: auto } .plot > svg, .plot > figure > svg { max-width: none; min-width: 620px; height: auto; color: var(--ink) } .plot figure { margin: 0 }
+@media (min-width: 760px) { .plot > svg, .plot > figure > svg { max-width: 100% } }
 .plot > figure > div { color: var(--ink) }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px } .scroll:has(.sortable) { max-height: 70vh }
 #claims table { min-width: 620px }
