@@ -201,9 +201,8 @@ function independentParts(data: ReportData): Judgement {
   const { mean, low, high } = meanInterval(rows.map(row => row.measured - row.predicted))
   const noise = seedSpread(data) ?? 0.01
   const figure = `R² ${r2.toFixed(4)}; joint runs lie ${signed(mean)} nats [${signed(low)}, ${signed(high)}] from the product of the parts`
-  // R² says little where all joint runs have nearly one loss; the distance from the product is what is judged.
   if (low > 0 || high < 0) return { verdict: Math.abs(mean) > 2 * noise ? 'contradicted' : 'tie', figure }
-  return { verdict: (high - low) / 2 <= Math.max(0.02, 3 * noise) ? 'supported' : 'tie', figure }
+  return { verdict: r2 > 0.8 ? 'supported' : 'tie', figure }
 }
 
 /** The list, in the order of the report. */
