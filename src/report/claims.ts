@@ -201,7 +201,7 @@ function independentParts(data: ReportData): Judgement {
   const { mean, low, high } = meanInterval(rows.map(row => row.measured - row.predicted))
   const noise = seedSpread(data) ?? 0.01
   const figure = `R² ${r2.toFixed(4)}; joint runs lie ${signed(mean)} nats [${signed(low)}, ${signed(high)}] from the product of the parts`
-  if (low > 0 || high < 0) return { verdict: Math.abs(mean) > 2 * noise ? 'contradicted' : 'tie', figure }
+  if ((low > 0 || high < 0) && Math.abs(mean) > 2 * noise) return { verdict: 'contradicted', figure }
   return { verdict: r2 > 0.8 ? 'supported' : 'tie', figure }
 }
 
