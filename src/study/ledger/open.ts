@@ -77,6 +77,8 @@ async function openServer(url: string): Promise<Ledger> {
   const pool = new pg.Pool({ connectionString: url, max: 4, application_name: 'bitlaw' })
   // An idle connection that the server closes is replaced at the next query; without a listener it would end the process.
   pool.on('error', () => {})
+  // So does one that is lost in the middle of a query: the query rejects, and what was asked is asked again.
+  pool.on('connect', client => client.on('error', () => {}))
   type Client = Pick<InstanceType<typeof pg.Client>, 'query'>
   const connect = (on: Client): Connection => ({
     db: drizzlePg(on as unknown as InstanceType<typeof pg.Pool>, { schema }) as unknown as Database,
