@@ -20,7 +20,7 @@ test('two workers on a Postgres server share a study; a worker and the server ar
   if (!postgres) return
   const root = mkdtempSync(join(tmpdir(), 'bitlaw-server-'))
   try {
-    const env = { DATABASE_URL: postgres.url, STUDY_WORK_MS: '8' }
+    const env = { DATABASE_URL: postgres.url, STUDY_WORK_MS: '40' }
     const folder = join(root, 'server')
     const workers = [1, 2].map(() => startOwner(folder, { env, processes: 1, lease: 3 }))
     const third = startOwner(folder, { env, processes: 1, lease: 3 })
