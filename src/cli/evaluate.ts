@@ -104,11 +104,18 @@ function precisionOf(model: LoadedModel, options: EvaluateOptions): Precision | 
   return { ...base, activations: given.activations ?? base.activations, kv: given.kv ?? base.kv }
 }
 
+/** A task with its set, and what its solved examples are drawn from where that is another. */
+interface OpenedTask {
+  task: Task
+  rows: readonly Row[]
+  solved?: readonly Row[]
+}
+
 /** What is asked of every model. */
 interface Request {
   options: EvaluateOptions
   kernels: Kernels
-  tasks: readonly [Task, Row[]][]
+  tasks: readonly OpenedTask[]
   reference: LoadedModel | undefined
   windows: WindowConvention
   context: number | undefined
@@ -124,7 +131,7 @@ async function scoreTasks(
   scorer: (onProgress: (done: number) => void) => RequestScorer,
 ): Promise<ModelReport['tasks']> {
   const results: ModelReport['tasks'] = []
-  for (const [task, rows] of request.tasks) {
+  for (const { task, rows, solved } of request.tasks) {
     const progress = startProgress(`${model} ${task.name}`, rows.length, 'requests', { quiet: request.options.json })
     results.push(
       await evaluateTaskBy(
@@ -132,7 +139,7 @@ async function scoreTasks(
         tokenizer,
         task,
         rows,
-        request,
+        { ...request, solved },
       ),
     )
     progress.stop()
@@ -229,13 +236,15 @@ function readText(path: string): string {
 }
 
 /** A task with its set, from the folder or the hub, checked before any model is opened. */
-async function openTask(name: string, folder: string | undefined): Promise<[Task, Row[]]> {
+async function openTask(name: string, folder: string | undefined, fewshot: number): Promise<OpenedTask> {
   const task = findTask(name)
   if (!task)
     throw new RequestError(
       `unknown task '${name}', expected one of ${TASK_NAMES.join(', ')} or blimp_<paradigm>${didYouMean(name, TASK_NAMES)}`,
     )
-  return [task, folder === undefined ? await fetchTaskSet(task) : readTaskSet(task, folder)]
+  if (folder !== undefined) return { task, rows: readTaskSet(task, folder) }
+  const solved = fewshot > 0 && task.hub?.train !== undefined ? await fetchTaskSet(task, { train: true }) : undefined
+  return { task, rows: await fetchTaskSet(task), solved }
 }
 
 async function evaluateCommand(names: readonly string[], options: EvaluateOptions): Promise<void> {
@@ -247,15 +256,18 @@ async function evaluateCommand(names: readonly string[], options: EvaluateOption
   oneOf(options.gateTies, ['pass', 'fail'], 'meaning of ties')
   const dtype = oneOf(options.dtype, ['auto', 'float32', 'bf16'], 'dtype')
   if (options.text !== undefined) readText(options.text)
+  const fewshot = options.numFewshot === '0' ? 0 : (positive(options.numFewshot, 'num-fewshot') as number)
   const request: Request = {
     options,
     kernels: createKernels({ threads: positive(options.threads, 'threads') }),
-    tasks: await Promise.all((options.tasks?.split(',') ?? []).map(name => openTask(name.trim(), options.data))),
+    tasks: await Promise.all(
+      (options.tasks?.split(',') ?? []).map(name => openTask(name.trim(), options.data, fewshot)),
+    ),
     windows: oneOf(options.windows, WINDOW_CONVENTIONS, 'windows convention'),
     context: positive(options.context, 'context'),
     stride: positive(options.stride, 'stride'),
     limit: positive(options.limit, 'limit'),
-    fewshot: options.numFewshot === '0' ? 0 : (positive(options.numFewshot, 'num-fewshot') as number),
+    fewshot,
     reference:
       options.reference === undefined || options.evaluator !== undefined
         ? undefined

@@ -3,6 +3,7 @@ import type { Model } from '../model/model.ts'
 import type { Kernels } from '../tensor/kernels.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import { argmax } from './divergence.ts'
+import { fewshotPrefixes } from './fewshot.ts'
 import {
   type EncodedRequest,
   encodeRequests,
@@ -54,19 +55,10 @@ export interface TaskResult {
 export interface TaskOptions extends RequestOptions {
   /** The first examples only. */
   limit?: number
-  /** Solved examples before each question: the first others of the set, in order. */
+  /** Solved examples before each question (fewshot.ts). */
   fewshot?: number
-}
-
-/** Solved examples, two line ends between them, that stand before a question. */
-function fewshotPrefix(examples: readonly Example[], skip: number, count: number): string {
-  const solved: string[] = []
-  for (let i = 0; i < examples.length && solved.length < count; i++) {
-    if (i === skip) continue
-    const { contexts, continuations, gold } = examples[i]
-    solved.push((contexts.length > 1 ? contexts[gold] : contexts[0]) + continuations[gold])
-  }
-  return solved.map(text => `${text}\n\n`).join('')
+  /** Where solved examples are drawn from; the set itself by default, as the harness does where a task has no other. */
+  solved?: readonly Row[]
 }
 
 /** What gives requests their scores: the own engine, or a server. */
@@ -92,13 +84,15 @@ export async function evaluateTaskBy(
   tokenizer: Tokenizer,
   task: Task,
   rows: readonly Row[],
-  options: Pick<TaskOptions, 'limit' | 'fewshot'>,
+  options: Pick<TaskOptions, 'limit' | 'fewshot' | 'solved'>,
 ): Promise<TaskResult> {
-  const examples = rows.map(row => task.example(row))
-  const selected = examples.slice(0, options.limit ?? examples.length)
+  const asked = rows.slice(0, options.limit ?? rows.length)
+  const selected = asked.map(row => task.example(row))
+  const prefixes = fewshotPrefixes(task, asked, options.solved ?? rows, options.fewshot ?? 0)
   const pairs = selected.flatMap(({ contexts, continuations }, index) => {
-    const prefix = fewshotPrefix(examples, index, options.fewshot ?? 0)
-    return continuations.map((continuation, i) => [prefix + (contexts[i] ?? contexts[0]), continuation] as const)
+    return continuations.map(
+      (continuation, i) => [prefixes[index] + (contexts[i] ?? contexts[0]), continuation] as const,
+    )
   })
   const encoded = await encodeRequests(tokenizer, pairs)
   const leftOut: number[] = []

@@ -25,11 +25,12 @@ export function readTaskSet(task: Task, folder: string): Row[] {
     })
 }
 
-/** Rows of a task's set from the hub, in its original fields, through the hub's own cache. */
-export async function fetchTaskSet(task: Task): Promise<Row[]> {
+/** Rows of a task's set from the hub, in its original fields, through the hub's own cache; `train`: of the split that solved examples come from. */
+export async function fetchTaskSet(task: Task, { train = false } = {}): Promise<Row[]> {
   if (!task.hub)
     throw new RequestError(`task '${task.name}' is not on the hub, expected a folder with ${task.files[0]}.jsonl`)
-  const { dataset, config, split } = task.hub
+  const { dataset, config } = task.hub
+  const split = train ? (task.hub.train ?? task.hub.split) : task.hub.split
   const rows: Row[] = []
   for (const path of await hubDatasetFiles(dataset, config, split)) {
     const bytes = readFileSync(path)

@@ -21,9 +21,14 @@ export interface Task {
   kind: 'choice' | 'greedy'
   /** Names of files (without .jsonl) in a local folder. */
   files: readonly string[]
-  hub?: { dataset: string; config: string; split: string }
+  /** `train` is where solved examples come from, where it is another split. */
+  hub?: { dataset: string; config: string; split: string; train?: string }
   /** Whether acc_norm is reported. */
   normalized: boolean
+  /** Whether a question is kept out of its own solved examples: the harness does so only where a task has no test split. */
+  excludesItself: boolean
+  /** Solved examples are never set before it. */
+  zeroShotOnly?: boolean
   example(row: Row): Example
 }
 
@@ -100,15 +105,24 @@ const RECORDS: readonly Task[] = [
     files: ['lambada_openai'],
     hub: { dataset: 'EleutherAI/lambada_openai', config: 'default', split: 'test' },
     normalized: false,
+    excludesItself: false,
     example: lastWord,
   },
-  { name: 'last_word', kind: 'greedy', files: ['last_word'], normalized: false, example: lastWord },
+  {
+    name: 'last_word',
+    kind: 'greedy',
+    files: ['last_word'],
+    normalized: false,
+    excludesItself: false,
+    example: lastWord,
+  },
   {
     name: 'piqa',
     kind: 'choice',
     files: ['piqa'],
-    hub: { dataset: 'baber/piqa', config: 'default', split: 'validation' },
+    hub: { dataset: 'baber/piqa', config: 'default', split: 'validation', train: 'train' },
     normalized: true,
+    excludesItself: true,
     example: row =>
       isLocal(row)
         ? choices(`${text(row, 'query')}Answer:`, texts(row, 'choices'), row['gold'])
@@ -118,8 +132,9 @@ const RECORDS: readonly Task[] = [
     name: 'winogrande',
     kind: 'choice',
     files: ['winogrande'],
-    hub: { dataset: 'allenai/winogrande', config: 'winogrande_xl', split: 'validation' },
+    hub: { dataset: 'allenai/winogrande', config: 'winogrande_xl', split: 'validation', train: 'train' },
     normalized: false,
+    excludesItself: true,
     example: row => {
       if ('context_options' in row) {
         const contexts = texts(row, 'context_options')
@@ -144,24 +159,27 @@ const RECORDS: readonly Task[] = [
     name: 'arc_easy',
     kind: 'choice',
     files: ['arc_easy'],
-    hub: { dataset: 'allenai/ai2_arc', config: 'ARC-Easy', split: 'test' },
+    hub: { dataset: 'allenai/ai2_arc', config: 'ARC-Easy', split: 'test', train: 'train' },
     normalized: true,
+    excludesItself: false,
     example: arc,
   },
   {
     name: 'arc_challenge',
     kind: 'choice',
     files: ['arc_challenge'],
-    hub: { dataset: 'allenai/ai2_arc', config: 'ARC-Challenge', split: 'test' },
+    hub: { dataset: 'allenai/ai2_arc', config: 'ARC-Challenge', split: 'test', train: 'train' },
     normalized: true,
+    excludesItself: false,
     example: arc,
   },
   {
     name: 'hellaswag',
     kind: 'choice',
     files: ['hellaswag', 'hellaswag_1000'],
-    hub: { dataset: 'Rowan/hellaswag', config: 'default', split: 'validation' },
+    hub: { dataset: 'Rowan/hellaswag', config: 'default', split: 'validation', train: 'train' },
     normalized: true,
+    excludesItself: true,
     example: row => {
       const context = `${text(row, 'activity_label')}: ${text(row, 'ctx_a')} ${capitalize(text(row, 'ctx_b'))}`
       return choices(cleanHellaswag(context), texts(row, 'endings').map(cleanHellaswag), row['label'])
@@ -171,8 +189,9 @@ const RECORDS: readonly Task[] = [
     name: 'boolq',
     kind: 'choice',
     files: ['boolq'],
-    hub: { dataset: 'aps/super_glue', config: 'boolq', split: 'validation' },
+    hub: { dataset: 'aps/super_glue', config: 'boolq', split: 'validation', train: 'train' },
     normalized: false,
+    excludesItself: true,
     example: row =>
       isLocal(row)
         ? // Local rows hold "Passage: …\nQuestion: …?\n"; the harness has no "Passage: " and ends with "Answer:".
@@ -193,8 +212,9 @@ const RECORDS: readonly Task[] = [
     name: 'openbookqa',
     kind: 'choice',
     files: ['openbookqa', 'openbook_qa'],
-    hub: { dataset: 'allenai/openbookqa', config: 'main', split: 'test' },
+    hub: { dataset: 'allenai/openbookqa', config: 'main', split: 'test', train: 'train' },
     normalized: true,
+    excludesItself: false,
     example: row => {
       if (isLocal(row)) return choices(text(row, 'query'), texts(row, 'choices'), row['gold'])
       const { options, gold } = labelled(row)
@@ -205,8 +225,9 @@ const RECORDS: readonly Task[] = [
     name: 'copa',
     kind: 'choice',
     files: ['copa'],
-    hub: { dataset: 'aps/super_glue', config: 'copa', split: 'validation' },
+    hub: { dataset: 'aps/super_glue', config: 'copa', split: 'validation', train: 'train' },
     normalized: false,
+    excludesItself: true,
     example: row => {
       if (isLocal(row)) return choices(text(row, 'query').trimEnd(), texts(row, 'choices').map(lowerFirst), row['gold'])
       const connector = row['question'] === 'cause' ? 'because' : 'therefore'
@@ -231,6 +252,8 @@ function blimp(paradigm: string): Task {
     files: [`blimp_${paradigm}`, paradigm],
     hub: { dataset: 'nyu-mll/blimp', config: paradigm, split: 'train' },
     normalized: false,
+    excludesItself: true,
+    zeroShotOnly: true,
     example: row => choices('', [text(row, 'sentence_good'), text(row, 'sentence_bad')], 0),
   }
 }
