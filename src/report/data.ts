@@ -48,6 +48,7 @@ export interface Quantized {
   /** Values that share a scale, null: a row or tensor. */
   block: number | null
   bitsPerParameter: number
+  /** Of the model: its non-embedding parameters as quantized, the rest (embedding, position, head) at 16 bits. */
   totalBits: number
   loss: number
   /** Nats above the same model before. */
@@ -129,7 +130,8 @@ function quantizedOf(row: MeasurementRow, training: Training): Quantized | undef
     format,
     ...elementOf(parseFormat(format)),
     bitsPerParameter,
-    totalBits: row.totalBits ?? bitsPerParameter * training.nTotal,
+    // Checkpoints of this size are stored in float32; all widths are compared with the rest at 16 bits.
+    totalBits: bitsPerParameter * training.n + 16 * (training.nTotal - training.n),
     loss,
     delta: lossChange,
     interval: [row.lossChangeLow ?? Number.NaN, row.lossChangeHigh ?? Number.NaN],
@@ -170,14 +172,13 @@ export function reportData(study: StudyData): ReportData {
   }
 }
 
-/** Groups items by a key, in order of first appearance. */
-export function groupBy<T, K>(items: readonly T[], keyOf: (item: T) => K): Map<K, T[]> {
-  const groups = new Map<K, T[]>()
-  for (const item of items) {
-    const key = keyOf(item)
-    const group = groups.get(key)
-    if (group) group.push(item)
-    else groups.set(key, [item])
-  }
-  return groups
-}
+/** Nothing was quantized in training. */
+export const isPlain = ({ pw, pa, pkv }: Pick<Training, 'pw' | 'pa' | 'pkv'>): boolean =>
+  pw >= 16 && pa >= 16 && pkv >= 16
+
+/** What two runs must share to be compared at one amount of data. */
+export const conditionsOf = ({ d, schedule, corpus, family }: Training): string =>
+  [d, schedule, corpus, family].join('/')
+
+/** Runs that were trained here or by the study's own trainer. */
+export const trainedRuns = (data: ReportData): Training[] => data.trainings.filter(training => training.trained)

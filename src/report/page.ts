@@ -13,12 +13,15 @@ figure { margin: 1.6rem 0; break-inside: avoid } figcaption, .missing { color: v
 @media (min-width: 760px) { .plot > svg, .plot > figure > svg { max-width: 100% } }
 .plot > figure > div { color: var(--ink) }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px } .scroll:has(.sortable) { max-height: 70vh }
-#claims table { min-width: 620px }
+.legend { margin: 0.2rem 0; font-size: 0.85rem; color: var(--soft) } .legend span { display: inline-block; margin-left: 0.7rem; color: var(--ink) } .legend i { display: inline-block; width: 0.8em; height: 0.8em; border-radius: 50%; margin-right: 0.35em; print-color-adjust: exact; -webkit-print-color-adjust: exact }
+.where { color: var(--soft); font-size: 0.92rem } .verdict { white-space: nowrap } .supported { color: #2c8c55 } .contradicted { color: #c8452f } .tie { color: #8a7500 } .not { color: var(--soft); font-weight: normal }
+#claims td:first-child { min-width: 11rem } #claims td:nth-child(2) { min-width: 9rem }
+@media (max-width: 640px) { .cards thead { display: none } .cards, .cards tbody, .cards tr, .cards td { display: block } .cards tr { border-bottom: 2px solid var(--line); padding: 0.4rem 0 } .cards td { border: 0; padding: 0.15rem 0.6rem } .cards td::before { content: attr(data-label) ": "; color: var(--soft) } .cards td:first-child { font-weight: 600 } .cards td:first-child::before { content: none } }
 table { border-collapse: collapse; font-size: 0.88rem; width: 100% } th, td { text-align: left; padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); vertical-align: top }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap } thead th { position: sticky; top: 0; background: var(--mark) }
-th button { all: unset; cursor: pointer; font-weight: 600 } th button:focus-visible { outline: 2px solid currentColor }
+th button { all: unset; cursor: pointer; font-weight: 600 } th[aria-sort=ascending] button::after { content: " ↑" } th[aria-sort=descending] button::after { content: " ↓" } th button:focus-visible { outline: 2px solid currentColor }
 input { font: inherit; padding: 0.2rem 0.5rem; max-width: 100% } a { color: inherit }
-@media print { .scroll { max-height: none; overflow: visible } #runs label, #downloads { display: none } body { font-size: 11px } }
+@media print { details > * { display: block } .plot > svg { max-width: 100%; min-width: 0 } .scroll { max-height: none; overflow: visible } #runs label, #downloads { display: none } body { font-size: 11px } }
 `
 
 /** Sorting and filtering of the tables. */
@@ -31,9 +34,13 @@ for (const table of document.querySelectorAll('table.sortable')) {
     up = column === last ? !up : true; last = column
     const key = row => row.cells[column].textContent
     const rows = [...table.tBodies[0].rows].sort((a, b) => {
-      const x = key(a), y = key(b), d = parseFloat(x) - parseFloat(y)
-      return (Number.isNaN(d) ? x.localeCompare(y) : d) * (up ? 1 : -1)
+      const x = key(a), y = key(b)
+      if (x === '–' || y === '–') return (x === '–') - (y === '–')
+      const d = Number(x) - Number(y)
+      return (Number.isNaN(d) ? x.localeCompare(y, 'en', { numeric: true }) : d) * (up ? 1 : -1)
     })
+    for (const head of table.tHead.rows[0].cells) head.removeAttribute('aria-sort')
+    button.parentElement.setAttribute('aria-sort', up ? 'ascending' : 'descending')
     table.tBodies[0].append(...rows)
   })
 }

@@ -8,10 +8,10 @@ import { findLaw } from '../laws/index.ts'
 import type { FitRow, MeasurementRow, RunRow } from '../study/ledger/schema.ts'
 import type { StudyData } from '../study/read.ts'
 import { judgeClaims } from './claims.ts'
+import { damageExponents, equalBytes } from './damage.ts'
 import { reportData } from './data.ts'
-import { dataExponents, equalBytes } from './figures/ptq.ts'
-import { seedSpread, sharePoints } from './figures/training.ts'
 import { reportHtml } from './report.ts'
+import { seedNoise, sharePoints } from './shares.ts'
 import { findings, whatWasRun } from './summary.ts'
 
 const law = findLaw('kumar_unified')
@@ -158,9 +158,9 @@ test('what the figures compute is what the law put in', () => {
     const share = (bits: number) => law.predict(parameters, { N: 1e8, D: 1e9, [column]: bits }).nEff!
     expect(Math.abs(point.share / (share(point.bits) / share(16)) - 1)).toBeLessThan(0.08)
   }
-  for (const one of dataExponents(data).filter(exponent => exponent.k <= 4))
+  for (const one of damageExponents(data).filter(exponent => exponent.k <= 4))
     expect(Math.abs(one.exponent - parameters['gamma_D'])).toBeLessThan(0.05)
-  expect(seedSpread(data)).toBeGreaterThan(0)
+  expect(seedNoise(data)!.spread).toBeGreaterThan(0)
   expect(equalBytes(data).length).toBeGreaterThan(0)
   const verdicts = Object.fromEntries(judgeClaims(data).map(one => [one.claim, one.judgement.verdict]))
   expect(verdicts['damage of quantization grows with training data']).toBe('supported')

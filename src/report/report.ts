@@ -13,19 +13,12 @@ import {
   lossAgainstBits,
   twoObjectives,
 } from './figures/inference.ts'
+import { heldOut, measuredAgainstPredicted } from './figures/laws.ts'
 import { damageAgainstData, damageBySchedule, damageByTrainingPrecision, equalBytesFigure } from './figures/ptq.ts'
-import {
-  byFamily,
-  effectiveParameters,
-  heldOut,
-  independence,
-  lossAgainstData,
-  measuredAgainstPredicted,
-  optimalPrecision,
-} from './figures/training.ts'
+import { byFamily, effectiveParameters, independence, lossAgainstData, optimalPrecision } from './figures/training.ts'
 import { PAGE_SCRIPT, PAGE_STYLE } from './page.ts'
 import type { Figure } from './plot.ts'
-import { findings, whatWasRun } from './summary.ts'
+import { findings, whatWasRun, whereItRan } from './summary.ts'
 import {
   csv,
   escapeHtml,
@@ -80,6 +73,7 @@ export function reportHtml(study: StudyData): string {
   const shown = figures.filter(figure => figure.svg !== null)
   const absent = figures.filter(figure => figure.svg === null)
   const lines = findings(data)
+  const where = whereItRan(data)
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -92,18 +86,25 @@ export function reportHtml(study: StudyData): string {
 </head>
 <body>
 <main>
-<header><h1>${escapeHtml(title)}</h1><p>${escapeHtml(whatWasRun(data))}</p></header>
+<header><h1>${escapeHtml(title)}</h1><p>${escapeHtml(whatWasRun(data))}</p>${where ? `<p class="where">${escapeHtml(where)}</p>` : ''}</header>
 <section id="summary"><h2>What it shows</h2>${lines.length > 0 ? `<ul>${lines.map(line => `<li>${escapeHtml(line)}</li>`).join('')}</ul>` : '<p class="missing">Nothing yet: no finished run.</p>'}</section>
 <section id="claims"><h2>Claims</h2>
+<p>A verdict holds for these models and these data. Supported and contradicted: the whole 95% interval lies on one side; a tie: it does not, so neither is shown.</p>
 ${htmlTable(
-  ['claim', 'source', 'this study', 'figure'],
-  claims.map(({ claim, source, judgement }) => [claim, source, judgement.verdict, judgement.figure]),
+  ['claim', 'source', 'this study', 'measured, with 95% intervals'],
+  claims.map(({ claim, source, judgement: { verdict, figure } }) => [
+    claim,
+    source,
+    { text: verdict, mark: `verdict ${verdict.split(' ')[0]}` },
+    figure,
+  ]),
+  { cards: true },
 )}</section>
 <section id="figures"><h2>Figures</h2>
 ${shown.map(figureHtml).join('\n')}
 ${
   absent.length > 0
-    ? `<details><summary>${absent.length} figures that this study cannot show</summary>${htmlTable(
+    ? `<details open><summary>${absent.length} figure${absent.length > 1 ? 's' : ''} that this study cannot show</summary>${htmlTable(
         ['figure', 'because'],
         absent.map(one => [one.title, one.missing ?? '']),
       )}</details>`

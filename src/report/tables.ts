@@ -1,7 +1,8 @@
 // The report's tables as HTML, and the same rows as CSV to download.
-import type { ReportData } from './data.ts'
-import { precisionWords } from './data.ts'
-import type { FitDocument } from './fits.ts'
+import { findLaw } from '../laws/index.ts'
+import { precisionWords, type ReportData } from './data.ts'
+import { type FitDocument, PAPER_R2 } from './fits.ts'
+import { seedNoise } from './shares.ts'
 
 const ENTITIES: Readonly<Record<string, string>> = {
   '&': '&amp;',
@@ -16,24 +17,34 @@ export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, char => ENTITIES[char])
 }
 
-/** A cell: text, a number, or nothing. */
+/** A cell of a table that is downloaded too: text, a number, or nothing. */
 export type Cell = string | number | null
 
-/** A table; `sortable` ones have buttons in the head. */
+/** Text under a mark of the page's style. */
+export interface Marked {
+  text: string
+  mark: string
+}
+
+/** A table; `sortable` ones have buttons in the head, `cards` become one card a row on a phone. */
 export function htmlTable(
   header: readonly string[],
-  rows: readonly (readonly Cell[])[],
-  { sortable = false, id = '' } = {},
+  rows: readonly (readonly (Cell | Marked)[])[],
+  { sortable = false, cards = false, id = '' } = {},
 ): string {
-  const cell = (value: Cell) =>
-    typeof value === 'number'
-      ? `<td class="n">${Number.isFinite(value) ? Number(value.toPrecision(5)) : '–'}</td>`
-      : `<td>${escapeHtml(value ?? '–')}</td>`
+  const cell = (value: Cell | Marked, i: number) => {
+    if (typeof value === 'number')
+      return `<td class="n">${Number.isFinite(value) ? Number(value.toPrecision(5)) : '–'}</td>`
+    const label = cards ? ` data-label="${escapeHtml(header[i])}"` : ''
+    if (value === null || typeof value === 'string') return `<td${label}>${escapeHtml(value ?? '–')}</td>`
+    return `<td${label}><b class="${value.mark}">${escapeHtml(value.text)}</b></td>`
+  }
   const heads = header.map(
     (name, i) =>
       `<th scope="col">${sortable ? `<button type="button" data-column="${i}">${escapeHtml(name)}</button>` : escapeHtml(name)}</th>`,
   )
-  return `<div class="scroll"><table${id ? ` id="${id}"` : ''}${sortable ? ' class="sortable"' : ''}><thead><tr>${heads.join('')}</tr></thead><tbody>${rows.map(row => `<tr>${row.map(cell).join('')}</tr>`).join('\n')}</tbody></table></div>`
+  const classes = [sortable ? 'sortable' : '', cards ? 'cards' : ''].filter(Boolean).join(' ')
+  return `<div class="scroll"><table${id ? ` id="${id}"` : ''}${classes ? ` class="${classes}"` : ''}><thead><tr>${heads.join('')}</tr></thead><tbody>${rows.map(row => `<tr>${row.map(cell).join('')}</tr>`).join('\n')}</tbody></table></div>`
 }
 
 /** CSV (RFC 4180). */
@@ -110,6 +121,7 @@ export function quantizedRows(data: ReportData): Cell[][] {
 /** Every fitted law with its intervals, errors and warnings. */
 export function lawsSection(data: ReportData): string {
   if (data.study.fits.length === 0) return '<p class="missing">No law was fitted.</p>'
+  const noise = seedNoise(data)
   return data.study.fits
     .map(row => {
       const {
@@ -134,9 +146,13 @@ export function lawsSection(data: ReportData): string {
       })
       const figures = [
         rows === undefined ? '' : `${rows} rows`,
-        rSquared === undefined ? '' : `R² ${rSquared.toFixed(4)}`,
+        rSquared === undefined
+          ? ''
+          : `R² ${rSquared.toFixed(4)}${PAPER_R2[law] ? ` (Kumar et al. print ${PAPER_R2[law]})` : ''}`,
         rmse === undefined ? '' : `RMSE ${rmse.toFixed(4)} nats`,
-        heldOut ? `held out: RMSE ${heldOut.rmse.toFixed(4)} on ${heldOut.rows} rows` : '',
+        heldOut
+          ? `fitted without the ${heldOut.rows} rows held out, RMSE ${heldOut.rmse.toFixed(4)} nats on those${noise && findLaw(law).response !== 'delta' ? ` (${(heldOut.rmse / noise.spread).toPrecision(2)} times the spread between seeds)` : ''}`
+          : '',
       ]
       return `<section class="law"><h3>${escapeHtml(law)}</h3><p>${escapeHtml(figures.filter(Boolean).join(', '))}</p>${htmlTable(['parameter', 'value', '95% interval', ''], values)}${warnings.length > 0 ? `<ul>${warnings.map(line => `<li>${escapeHtml(line)}</li>`).join('')}</ul>` : ''}</section>`
     })

@@ -1,30 +1,18 @@
 // Figures of training in low precision: loss against data, effective parameters, independence of the parts, optimal
-// precision, and the law on sizes that it did not see.
+// precision, cost by family.
 
-import { groupBy, precisionWords, type ReportData, short, type Training } from '../data.ts'
-import { configurationOf, effectiveShare, fitOf, rSquared } from '../fits.ts'
-import { BITS_SCHEME, draw, type Figure, missing, Plot, whiskers } from '../plot.ts'
+import { conditionsOf, isPlain, precisionWords, type ReportData, short, trainedRuns } from '../data.ts'
+import { configurationOf, fitOf, resamplesOf } from '../fits.ts'
+import { bitsInks, draw, type Figure, logTicks, missing, nameInks, Plot, whiskers } from '../plot.ts'
+import { fittedOptimum, jointRows, PARTS, partnerOf, seedNoise, sharePoints, trainingFit } from '../shares.ts'
+import { groupBy, meanInterval, meanOf, rSquared } from '../statistics.ts'
 
-const PARTS = [
-  { key: 'pw', column: 'P_w', name: 'weights' },
-  { key: 'pa', column: 'P_a', name: 'activations' },
-  { key: 'pkv', column: 'P_kv', name: 'KV cache' },
-] as const
-
-/** The part that alone is quantized, or undefined where none or several are. */
-function onlyPart(training: Training): (typeof PARTS)[number] | undefined {
-  const quantized = PARTS.filter(part => training[part.key] < 16)
-  return quantized.length === 1 ? quantized[0] : undefined
-}
-
-const isPlain = (training: Training) => PARTS.every(part => training[part.key] >= 16)
-const trained = (data: ReportData) => data.trainings.filter(training => training.trained)
 const sizeName = (n: number) => `N = ${short(n)}`
 
-/** Loss against training tokens, a line a precision of the weights, a panel a size. */
+/** Loss against training tokens, an ink a precision of the weights, a panel a size. */
 export function lossAgainstData(data: ReportData): Figure {
   const [id, title] = ['loss-data', 'Loss against data, by precision of the weights']
-  const rows = trained(data)
+  const rows = trainedRuns(data)
     .filter(one => one.pa >= 16 && one.pkv >= 16)
     .map(one => ({
       ...one,
@@ -32,8 +20,9 @@ export function lossAgainstData(data: ReportData): Figure {
       low: one.loss - 1.96 * one.standardError,
       high: one.loss + 1.96 * one.standardError,
     }))
+    .sort((a, b) => a.n - b.n)
   if (rows.length < 2) return missing(id, title, 'fewer than two finished trainings')
-  const fit = fitOf(data, 'kumar_unified_train', 'chinchilla_tied', 'chinchilla')
+  const fit = trainingFit(data)
   const curves = !fit
     ? []
     : [...groupBy(rows, one => `${one.n}/${one.pw}`).values()].flatMap(group => {
@@ -42,21 +31,21 @@ export function lossAgainstData(data: ReportData): Figure {
         if (low === high) return []
         return Array.from({ length: 25 }, (_, i) => {
           const d = low * (high / low) ** (i / 24)
-          return {
-            d,
-            size: first.size,
-            pw: first.pw,
-            loss: fit.law.predict(fit.document.parameters, { ...configurationOf(first), D: d }).loss,
-            line: `${first.n}/${first.pw}`,
-          }
+          const { loss } = fit.law.predict(fit.document.parameters, { ...configurationOf(first), D: d })
+          return { d, loss, size: first.size, pw: first.pw, line: `${first.n}/${first.pw}` }
         })
       })
+  const sizes = [...new Set(rows.map(one => one.size))]
   const svg = draw({
-    height: 180 + 140 * Math.ceil(new Set(rows.map(one => one.size)).size / 2),
-    x: { type: 'log', label: 'training tokens', tickFormat: 's' },
-    y: { label: 'loss (nats a token)' },
-    color: { ...BITS_SCHEME, label: 'bits of the weights' },
-    fy: { label: null },
+    height: 90 + 120 * sizes.length,
+    marginRight: 80,
+    inks: bitsInks(
+      rows.map(row => row.pw),
+      'bits of the weights in training',
+    ),
+    x: { type: 'log', label: 'training tokens', ticks: logTicks(rows.map(one => one.d)), tickFormat: short },
+    y: { label: 'loss (nats a token)', nice: true, ticks: 5 },
+    fy: { label: null, domain: sizes },
     marks: [
       Plot.line(curves, { x: 'd', y: 'loss', fy: 'size', stroke: 'pw', z: 'line', strokeOpacity: 0.7 }),
       whiskers(rows, 'd', 'low', 'high', { fy: 'size', stroke: 'pw' }),
@@ -66,42 +55,34 @@ export function lossAgainstData(data: ReportData): Figure {
   return {
     id,
     title,
-    caption: `Points are runs on held-out text with 95% intervals of the text's sampling error${fit ? `; lines are the fit of ${fit.law.name}` : ''}.`,
+    caption: `${rows.length} runs with activations and KV cache at 16 bits, a panel a size; bars are 95% intervals of the held-out text's sampling error, often smaller than the point${fit ? `; lines are the fit of ${fit.law.name}` : ''}.`,
     svg,
   }
 }
 
-/** Runs of the same size, data, schedule, seed, corpus and family with nothing quantized. */
-function partnerOf(data: ReportData, training: Training): Training | undefined {
-  return trained(data).find(
-    one =>
-      isPlain(one) &&
-      one.n === training.n &&
-      one.d === training.d &&
-      one.schedule === training.schedule &&
-      one.seed === training.seed &&
-      one.corpus === training.corpus &&
-      one.family === training.family,
-  )
-}
-
-/** N_eff / N measured at each width of each part: each run against its own 16-bit partner, by the slope of the fitted law. */
-export function sharePoints(data: ReportData) {
-  const fit = fitOf(data, 'kumar_unified_train', 'chinchilla_tied', 'chinchilla')
+/** The fitted factor of N_eff at every width, with the 95% band of its resamples. */
+function factorCurves(data: ReportData, parts: ReadonlySet<string>) {
+  const fit = fitOf(data, 'kumar_unified_train')
   if (!fit) return []
-  return trained(data).flatMap(one => {
-    const part = onlyPart(one)
-    const partner = part && partnerOf(data, one)
-    if (!part || !partner) return []
-    const plain = { ...configurationOf(partner) }
-    const modelled = fit.law.predict(fit.document.parameters, plain).loss
-    if (modelled === null) return []
-    // The run's distance from its partner is set on the law's own value there: what both share cancels.
-    const share = effectiveShare(fit.law, fit.document.parameters, one, modelled + one.loss - partner.loss)
-    return share === null
-      ? []
-      : [{ part: part.name, column: part.column, bits: one[part.key], share, n: one.n, d: one.d, label: one.label }]
-  })
+  const resamples = resamplesOf(fit.document)
+  return PARTS.filter(part => parts.has(part.name)).flatMap(part =>
+    Array.from({ length: 57 }, (_, i) => {
+      const bits = 2 + i / 4
+      const shareAt = (parameters: typeof fit.document.parameters) => {
+        const at = (extra: Record<string, number>) => fit.law.predict(parameters, { N: 1e8, D: 1e10, ...extra }).nEff
+        return (at({ [part.column]: bits }) ?? Number.NaN) / (at({}) ?? Number.NaN)
+      }
+      const many = resamples
+        .map(shareAt)
+        .filter(Number.isFinite)
+        .sort((a, b) => a - b)
+      const [low, high] =
+        many.length < 20
+          ? [Number.NaN, Number.NaN]
+          : [many[Math.floor(0.025 * many.length)], many[Math.ceil(0.975 * many.length) - 1]]
+      return { part: part.name, bits, share: shareAt(fit.document.parameters), low, high }
+    }).filter(point => point.share > 0),
+  )
 }
 
 /** Effective parameters against bits for each part. */
@@ -110,101 +91,79 @@ export function effectiveParameters(data: ReportData): Figure {
   const points = sharePoints(data)
   if (points.length < 2)
     return missing(id, title, 'no runs with one quantized part beside their 16-bit partners, or no fitted law')
-  const fit = fitOf(data, 'kumar_unified_train')
-  const means = [...groupBy(points, point => `${point.part}/${point.bits}`).values()].map(group => {
-    const shares = group.map(point => point.share)
-    const mean = shares.reduce((sum, x) => sum + x, 0) / shares.length
-    const error = Math.sqrt(
-      shares.reduce((sum, x) => sum + (x - mean) ** 2, 0) / Math.max(1, shares.length - 1) / shares.length,
-    )
-    return { ...group[0], share: mean, low: mean - 1.96 * error, high: mean + 1.96 * error, runs: shares.length }
+  // Parts at one width stand side by side.
+  const aside: Record<string, number> = { weights: -0.12, activations: 0, 'KV cache': 0.12 }
+  const rings = points.map(point => ({ ...point, at: point.bits + aside[point.part] }))
+  const means = [...groupBy(rings, point => `${point.part}/${point.bits}`).values()].map(group => {
+    const found = meanInterval(group.map(point => point.share))
+    return { ...group[0], share: found.mean, low: Math.max(found.low, 0), high: found.high, runs: group.length }
   })
-  const curves = !fit
-    ? []
-    : PARTS.flatMap(part =>
-        points.some(point => point.part === part.name)
-          ? Array.from({ length: 60 }, (_, i) => {
-              const bits = 2 + (14 * i) / 59
-              const { nEff } = fit.law.predict(fit.document.parameters, { N: 1e8, D: 1e10, [part.column]: bits })
-              const { nEff: full } = fit.law.predict(fit.document.parameters, { N: 1e8, D: 1e10 })
-              return { part: part.name, bits, share: (nEff ?? Number.NaN) / (full ?? 1) }
-            }).filter(point => point.share > 0)
-          : [],
-      )
+  const curves = factorCurves(data, new Set(points.map(point => point.part)))
+  const top = Math.max(1.1, ...points.map(one => Math.min(1.6, one.share)))
   const svg = draw({
-    x: { label: 'bits in training', domain: [2, 16] },
-    y: { label: 'N_eff / N', domain: [0, Math.max(1.1, ...means.map(one => Math.min(1.6, one.high)))] },
-    color: { legend: true, domain: PARTS.map(part => part.name) },
+    inks: nameInks(
+      PARTS.map(part => part.name),
+      'quantized part',
+    ),
+    x: { label: 'bits in training', domain: [2, 16], ticks: [2, 3, 4, 5, 6, 8, 10, 12, 16] },
+    y: { label: 'N_eff / N', domain: [0, top] },
     marks: [
       Plot.ruleY([1], { strokeDasharray: '3 3' }),
-      Plot.line(curves, { x: 'bits', y: 'share', stroke: 'part' }),
-      Plot.dot(points, { x: 'bits', y: 'share', stroke: 'part', r: 2, strokeOpacity: 0.5, title: 'label', clip: true }),
-      whiskers(means, 'bits', 'low', 'high', { stroke: 'part', clip: true }),
-      Plot.dot(means, { x: 'bits', y: 'share', fill: 'part', r: 4, clip: true }),
+      Plot.areaY(
+        curves.filter(point => Number.isFinite(point.low)),
+        { x: 'bits', y1: 'low', y2: 'high', fill: 'part', fillOpacity: 0.12, clip: true },
+      ),
+      Plot.line(curves, { x: 'bits', y: 'share', stroke: 'part', clip: true }),
+      Plot.dot(rings, { x: 'at', y: 'share', stroke: 'part', r: 2.5, strokeOpacity: 0.7, title: 'label', clip: true }),
+      whiskers(
+        means.filter(one => one.runs > 2),
+        'at',
+        'low',
+        'high',
+        { stroke: 'part', clip: true },
+      ),
+      Plot.dot(means, { x: 'at', y: 'share', fill: 'part', r: 4.5, clip: true }),
     ],
   })
+  const above = points.filter(point => point.share > top).length
   return {
     id,
     title,
-    caption:
-      'Each small ring is a run against its 16-bit partner; large points are means with 95% intervals over runs; curves are the fitted factors of Kumar et al.',
+    caption: `Each of the ${points.length} rings is a run against its 16-bit partner; discs are means, with 95% intervals where there are three runs or more.${curves.length > 0 ? ' Curves are the fitted factors of Kumar et al., with the 95% band of resampled runs.' : ''}${above > 0 ? ` ${above === 1 ? 'One ring lies' : `${above} rings lie`} above the figure.` : ''}`,
     svg,
   }
-}
-
-/** Loss of jointly quantized runs as the product of the parts' own factors predicts it. */
-export function jointRows(data: ReportData) {
-  const fit = fitOf(data, 'kumar_unified_train', 'chinchilla_tied', 'chinchilla')
-  const marginals = new Map(
-    [...groupBy(sharePoints(data), point => `${point.column}/${point.bits}`)].map(([key, group]) => [
-      key,
-      group.reduce((sum, point) => sum + point.share, 0) / group.length,
-    ]),
-  )
-  if (!fit) return []
-  return trained(data).flatMap(one => {
-    const quantized = PARTS.filter(part => one[part.key] < 16)
-    const partner = quantized.length > 1 && partnerOf(data, one)
-    if (!partner) return []
-    let share = 1
-    for (const part of quantized) share *= marginals.get(`${part.column}/${one[part.key]}`) ?? Number.NaN
-    const at = (n: number) => fit.law.predict(fit.document.parameters, { N: n, D: one.d }).loss ?? Number.NaN
-    const predicted = partner.loss + at(one.n * share) - at(one.n)
-    return Number.isFinite(predicted)
-      ? [{ measured: one.loss, predicted, label: one.label, precision: precisionWords(one) }]
-      : []
-  })
 }
 
 /** Joint runs against the product of marginals: are the parts' effects independent? */
 export function independence(data: ReportData): Figure {
   const [id, title] = ['independence', 'Joint quantization against the product of its parts']
-  const rows = jointRows(data)
+  const noise = seedNoise(data)?.spread
+  const rows = jointRows(data).map(row => ({
+    ...row,
+    low: row.measured - 1.96 * (noise ?? Number.NaN),
+    high: row.measured + 1.96 * (noise ?? Number.NaN),
+  }))
   if (rows.length < 2)
     return missing(id, title, 'fewer than two jointly quantized runs whose parts were also measured alone')
-  const r2 = rSquared(
-    rows.map(row => row.measured),
-    rows.map(row => row.predicted),
-  )
+  const measured = rows.map(row => row.measured)
+  const r2 = (predicted: number[]) => rSquared(measured, predicted)
+  const [product, joint] = [r2(rows.map(row => row.predicted)), r2(rows.map(row => row.fitted))]
+  const ends = [Math.min(...rows.map(row => row.predicted)), Math.max(...rows.map(row => row.predicted))]
   const svg = draw({
-    x: { label: 'loss predicted by the product of the parts' },
-    y: { label: 'loss measured' },
+    marginRight: 40,
+    inks: nameInks(rows.map(row => row.precision).sort(), 'bits in training'),
+    x: { label: 'loss predicted by the product of the parts (nats a token)' },
+    y: { label: 'loss measured (nats a token)' },
     marks: [
-      Plot.link([0], {
-        x1: Math.min(...rows.map(row => row.predicted)),
-        x2: Math.max(...rows.map(row => row.predicted)),
-        y1: Math.min(...rows.map(row => row.predicted)),
-        y2: Math.max(...rows.map(row => row.predicted)),
-        strokeDasharray: '3 3',
-      }),
-      Plot.dot(rows, { x: 'predicted', y: 'measured', r: 4, fill: '#4269d0', title: 'label' }),
-      Plot.text(rows, { x: 'predicted', y: 'measured', text: 'precision', dx: 6, textAnchor: 'start', fontSize: 9 }),
+      Plot.link([0], { x1: ends[0], x2: ends[1], y1: ends[0], y2: ends[1], strokeDasharray: '3 3' }),
+      ...(noise === undefined ? [] : [whiskers(rows, 'predicted', 'low', 'high', { stroke: 'precision' })]),
+      Plot.dot(rows, { x: 'predicted', y: 'measured', r: 4.5, fill: 'precision', title: 'label' }),
     ],
   })
   return {
     id,
     title,
-    caption: `Each point is a run with two or three quantized parts${Number.isFinite(r2) ? `; R² of the product of marginals is ${r2.toFixed(4)} (the paper: 0.9006 marginal, 0.8973 joint fit of N_eff)` : ''}.`,
+    caption: `${rows.length} runs with two or three quantized parts; on the dashed line the parts act independently.${noise === undefined ? '' : ' Bars are 1.96 times the spread between seeds.'}${Number.isFinite(product) ? ` R² of the product of marginals is ${product.toFixed(4)} (the paper: 0.9006)${Number.isFinite(joint) ? `, of the joint fit on the same runs ${joint.toFixed(4)} (the paper: 0.8973)` : ''}.` : ''}`,
     svg,
   }
 }
@@ -212,166 +171,92 @@ export function independence(data: ReportData): Figure {
 /** Compute-optimal precision, measured: the best loss reached at each training precision against compute proportional to bits. */
 export function optimalPrecision(data: ReportData): Figure {
   const [id, title] = ['optimal-precision', 'Best loss against compute, by precision of all parts']
-  const rows = trained(data)
+  const runs = trainedRuns(data)
     .filter(one => isPlain(one) || (one.pw === one.pa && one.pa === one.pkv))
     .map(one => ({ ...one, cost: (6 * one.n * one.d * one.pw) / 16, bits: one.pw }))
-  if (new Set(rows.map(row => row.bits)).size < 2)
+  if (new Set(runs.map(row => row.bits)).size < 2)
     return missing(id, title, 'no runs with weights, activations and KV cache at the same width')
-  const fit = fitOf(data, 'kumar_unified_train')
-  const optimal = fit?.law.predict(fit.document.parameters, { N: 1e6, D: 1e8 }).optimalBits
-  const svg = draw({
-    x: { type: 'log', label: 'training compute (6/16 · N · D · P, FLOP)', tickFormat: '.0e' },
-    y: { label: 'loss (nats a token)' },
-    color: { ...BITS_SCHEME, label: 'bits' },
-    marks: [
-      Plot.dot(rows, { x: 'cost', y: 'loss', fill: 'bits', r: 4, title: 'label' }),
-      Plot.line([...groupBy(rows, row => `${row.bits}/${row.n}`).values()].flat(), {
-        x: 'cost',
-        y: 'loss',
-        stroke: 'bits',
-        z: (row: { bits: number; n: number }) => `${row.bits}/${row.n}`,
-        strokeOpacity: 0.6,
-      }),
-    ],
-  })
-  return {
-    id,
-    title,
-    caption: `The lowest points at a given compute show which precision pays${optimal ? `; the fitted law puts the optimum at ${optimal.toFixed(1)} bits (the paper: 7 to 8)` : ''}.`,
-    svg,
-  }
-}
-
-/** Measured against predicted loss of the fitted training law, the largest size apart. */
-export function measuredAgainstPredicted(data: ReportData): Figure {
-  const [id, title] = ['unified', 'The fitted law: measured against predicted']
-  const fit = fitOf(data, 'kumar_unified', 'kumar_unified_train')
-  if (!fit) return missing(id, title, 'no law was fitted')
-  const largest = Math.max(...trained(data).map(one => one.n))
-  const predict = (configuration: Record<string, number | null>) =>
-    fit.law.predict(fit.document.parameters, configuration).loss
-  const rows = [
-    ...trained(data).map(one => ({
-      measured: one.loss,
-      predicted: predict(configurationOf(one) as Record<string, number>),
-      kind: one.n === largest ? 'largest size' : 'training',
-      label: one.label,
-    })),
-    ...(fit.law.name === 'kumar_unified'
-      ? data.quantized
-          .filter(one => one.training.trained && one.method === 'rtn')
-          .map(one => ({
-            measured: one.loss,
-            predicted: predict({ ...(configurationOf(one.training) as Record<string, number>), P_post: one.k }),
-            kind: 'after PTQ',
-            label: `${one.training.label}, ${one.format}`,
-          }))
-      : []),
-  ].filter(row => row.predicted !== null && Number.isFinite(row.predicted))
-  if (rows.length < 3) return missing(id, title, 'fewer than three runs that the law speaks of')
-  const r2 = rSquared(
-    rows.map(row => row.measured),
-    rows.map(row => row.predicted as number),
-  )
-  const ends = [Math.min(...rows.map(row => row.measured)), Math.max(...rows.map(row => row.measured))]
-  const svg = draw({
-    x: { label: 'predicted loss (nats a token)' },
-    y: { label: 'measured loss' },
-    color: { legend: true },
-    marks: [
-      Plot.link([0], { x1: ends[0], y1: ends[0], x2: ends[1], y2: ends[1], strokeDasharray: '3 3' }),
-      Plot.dot(rows, { x: 'predicted', y: 'measured', stroke: 'kind', r: 3, title: 'label' }),
-    ],
-  })
-  return {
-    id,
-    title,
-    caption: `${fit.law.name} on ${rows.length} runs, R² ${r2.toFixed(4)} (the papers print 0.97 and 0.90 for their unified fits).`,
-    svg,
-  }
-}
-
-/** The spread between seeds, and the laws' held-out errors in units of it. */
-export function heldOut(data: ReportData): Figure {
-  const [id, title] = ['held-out', 'Laws on the largest size, which they did not see']
-  const documents = data.study.fits
-    .map(row => row.document as { law: string; rmse?: number; heldOut?: { rmse: number; rows: number } | null })
-    .filter(one => one.heldOut)
-  if (documents.length === 0) return missing(id, title, 'no law was fitted with a size held out')
-  const spread = seedSpread(data)
-  const rows = documents.map(one => ({
-    law: one.law,
-    error: one.heldOut!.rmse / (spread ?? 1),
-    rows: one.heldOut!.rows,
+  // Seeds are averaged; a line joins the amounts of data of one size.
+  const rows = [...groupBy(runs, one => `${one.bits}/${one.n}/${conditionsOf(one)}`).values()].map(group => ({
+    ...group[0],
+    loss: meanOf(group.map(one => one.loss)),
+    line: [group[0].bits, group[0].n, group[0].schedule, group[0].corpus, group[0].family].join('/'),
+    error: 1.96 * group[0].standardError,
   }))
+  const optimum = fittedOptimum(data)
+  const found =
+    optimum?.bits == null
+      ? ''
+      : `; the fitted law puts the optimum at ${optimum.bits.toFixed(1)} bits${optimum.interval ? ` [${optimum.interval.map(x => x.toFixed(1)).join(', ')}]` : ''} (the paper: 7 to 8)`
   const svg = draw({
-    height: 80 + 34 * rows.length,
-    marginLeft: 170,
+    inks: bitsInks(
+      rows.map(row => row.bits),
+      'bits of weights, activations and KV cache',
+    ),
     x: {
-      label: spread
-        ? `held-out error, in units of the spread between seeds (${spread.toFixed(4)} nats)`
-        : 'held-out error (nats)',
+      type: 'log',
+      label: 'training compute (6/16 · N · D · P, FLOP)',
+      ticks: logTicks(rows.map(row => row.cost)),
+      tickFormat: (x: number) => x.toExponential(0).replace('+', ''),
     },
-    y: { label: null },
+    y: { label: 'loss (nats a token)', nice: true },
     marks: [
-      Plot.barX(rows, { x: 'error', y: 'law', fill: '#6cc5b0', sort: { y: 'x' } }),
-      Plot.text(rows, {
-        x: 'error',
-        y: 'law',
-        text: (row: { error: number }) => row.error.toPrecision(3),
-        dx: 4,
-        textAnchor: 'start',
-      }),
-      ...(spread ? [Plot.ruleX([1], { strokeDasharray: '3 3' })] : []),
+      Plot.line(rows, { x: 'cost', y: 'loss', stroke: 'bits', z: 'line', sort: 'cost', strokeOpacity: 0.5 }),
+      whiskers(
+        rows.map(row => ({ ...row, low: row.loss - row.error, high: row.loss + row.error })),
+        'cost',
+        'low',
+        'high',
+        { stroke: 'bits' },
+      ),
+      Plot.dot(rows, { x: 'cost', y: 'loss', fill: 'bits', r: 4, title: 'label' }),
     ],
   })
   return {
     id,
     title,
-    caption: spread
-      ? 'A law at 1 predicts as well as repeating the run would.'
-      : 'No run was repeated with another seed, so errors are in nats.',
+    caption: `${runs.length} runs with all parts at one width, seeds averaged; lines join the amounts of data of one size. The lowest points at a given compute show which precision pays${found}.`,
     svg,
   }
-}
-
-/** Standard deviation of loss between runs that differ in the seed alone, pooled; null where none were repeated. */
-export function seedSpread(data: ReportData): number | null {
-  let squares = 0
-  let freedom = 0
-  for (const group of groupBy(trained(data), one =>
-    [one.n, one.d, one.pw, one.pa, one.pkv, one.schedule, one.corpus, one.family].join('/'),
-  ).values()) {
-    if (group.length < 2) continue
-    const mean = group.reduce((sum, one) => sum + one.loss, 0) / group.length
-    squares += group.reduce((sum, one) => sum + (one.loss - mean) ** 2, 0)
-    freedom += group.length - 1
-  }
-  return freedom > 0 ? Math.sqrt(squares / freedom) : null
 }
 
 /** Cost of low precision by family and architecture. */
 export function byFamily(data: ReportData): Figure {
   const [id, title] = ['families', 'Cost of low precision by family']
-  const rows = trained(data).flatMap(one => {
+  const all = trainedRuns(data).flatMap(one => {
     const partner = isPlain(one) ? undefined : partnerOf(data, one)
     return partner
       ? [{ family: one.family, precision: precisionWords(one), cost: one.loss - partner.loss, label: one.label }]
       : []
   })
-  if (new Set(rows.map(row => row.family)).size < 2) return missing(id, title, 'one family only')
+  if (new Set(all.map(row => row.family)).size < 2) return missing(id, title, 'one family only')
+  // What every family was trained at can be compared.
+  const families = new Set(all.map(row => row.family)).size
+  const rows = [...groupBy(all, row => row.precision).values()]
+    .filter(group => new Set(group.map(row => row.family)).size === families)
+    .flat()
+  if (rows.length === 0) return missing(id, title, 'no precision that all families were trained at')
+  const precisions = [...new Set(rows.map(row => row.precision))].sort((a, b) =>
+    a.localeCompare(b, 'en', { numeric: true }),
+  )
   const svg = draw({
-    marginLeft: 90,
-    marginBottom: 60,
+    height: 90 + 28 * precisions.length,
+    marginLeft: 100,
+    inks: nameInks(
+      rows.map(row => row.family),
+      'family',
+    ),
     x: { label: 'loss above the 16-bit partner (nats)' },
-    y: { label: null },
-    color: { legend: true },
-    marks: [Plot.ruleX([0]), Plot.dot(rows, { x: 'cost', y: 'precision', stroke: 'family', r: 4, title: 'label' })],
+    y: { label: null, type: 'point', domain: precisions, padding: 1 },
+    marks: [
+      Plot.ruleX([0]),
+      Plot.dot(rows, { x: 'cost', y: 'precision', stroke: 'family', strokeWidth: 1.6, r: 4, title: 'label' }),
+    ],
   })
   return {
     id,
     title,
-    caption: 'Each point is a run against the run of the same size, data and family with nothing quantized.',
+    caption: `${rows.length} runs, each against the run of the same size, data, seed and family with nothing quantized; only precisions that all families were trained at.`,
     svg,
   }
 }
