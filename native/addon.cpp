@@ -38,8 +38,19 @@ static Napi::Value paths(const Napi::CallbackInfo& info) {
   return names;
 }
 
+/** allocate(length): zeros that begin on a cache line, so that no vector of a row spans two. */
+static Napi::Value allocate(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  constexpr size_t LINE = 64;
+  size_t length = args.count("length");
+  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(info.Env(), length * sizeof(float) + LINE);
+  size_t offset = (LINE - reinterpret_cast<uintptr_t>(buffer.Data()) % LINE) % LINE;
+  return Napi::Float32Array::New(info.Env(), length, buffer, offset);
+}
+
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports["build"] = Napi::String::New(env, bitlawBuild);
+  exports["allocate"] = Napi::Function::New<allocate>(env);
   exports["create"] = Napi::Function::New<create>(env);
   exports["pathName"] = Napi::Function::New<pathName>(env);
   exports["paths"] = Napi::Function::New<paths>(env);

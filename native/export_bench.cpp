@@ -42,7 +42,8 @@ static Napi::Value productCall(const Napi::CallbackInfo& info) {
   size_t rows = args.count("rows"), inputs = args.count("inputs"), outputs = args.count("outputs"), repeats = args.count("repeats");
   constexpr size_t BLOCK = 96;
   const size_t steps = roundUp(divideUp(inputs, ops.perWord[kind]), 16);
-  std::vector<float> x(rows * inputs), w(outputs * inputs), y(rows * outputs);
+  std::vector<float> x(rows * inputs), w(outputs * inputs);
+  float* y = engine.need<float>(Engine::KEPT, rows * outputs);
   for (size_t i = 0; i < x.size(); i++) x[i] = static_cast<float>(i * 7919 % 255) - 127;
   for (size_t i = 0; i < w.size(); i++) w[i] = static_cast<float>(i * 104729 % 255) - 127;
   uint32_t* packed = engine.need<uint32_t>(Engine::PANELS2, roundUp(rows, 16) * steps);
@@ -74,7 +75,7 @@ static Napi::Value productCall(const Napi::CallbackInfo& info) {
       p.panelStride = PANEL * steps;
       p.columns = outputs;
       p.steps = steps;
-      p.out = y.data() + row * outputs;
+      p.out = y + row * outputs;
       p.outStride = outputs;
       if (kind == I8) p.epilogue.start = sums;
       ops.product[kind](p);

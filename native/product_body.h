@@ -52,6 +52,15 @@ struct FloatUnits {
   static F floats(Sum sum) { return sum; }
 };
 
+/** Asks for a line that is going to be written, so that it has come when the sums are done. */
+inline void prefetchOut(const float* p) {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0" : : "m"(*p));
+#else
+  __builtin_prefetch(p, 1);
+#endif
+}
+
 /** Writes one vector of sums as the epilogue says. */
 inline void finish(F sum, float* out, const Epilogue& e, const float* add, F rowScale, size_t column, int lanes) {
   F y = sum * rowScale;
@@ -64,7 +73,7 @@ inline void finish(F sum, float* out, const Epilogue& e, const float* add, F row
 /** ROWS x (VECTORS * W) outputs over the whole reduction. */
 template <class Units, int ROWS, int VECTORS>
 void tile(const uint32_t* rows, size_t rowStride, size_t stepStride, const uint32_t* panel, size_t panelWidth, size_t steps, float* out,
-          size_t outStride, const Epilogue& e, const float* add, size_t row, size_t column, size_t columnsLeft) {
+          size_t outStride, const Epilogue& e, const float* add, size_t row, size_t column, size_t columnsLeft, const char* ahead, size_t aheadStep) {
   typename Units::Sum sums[ROWS][VECTORS];
 #pragma GCC unroll 4
   for (int v = 0; v < VECTORS; v++) {
@@ -74,6 +83,7 @@ void tile(const uint32_t* rows, size_t rowStride, size_t stepStride, const uint3
   }
 #pragma GCC unroll 2
   for (size_t s = 0; s < steps; s++) {
+    if (s % 2 == 0) __builtin_prefetch(ahead + s * aheadStep, 0, 2);
     I columns[VECTORS];
 #pragma GCC unroll 4
     for (int v = 0; v < VECTORS; v++) columns[v] = loadi(panel + s * panelWidth + v * W);
@@ -108,7 +118,7 @@ void tile(const uint32_t* rows, size_t rowStride, size_t stepStride, const uint3
 }
 
 using Tile = void (*)(const uint32_t*, size_t, size_t, const uint32_t*, size_t, size_t, float*, size_t, const Epilogue&,
-                      const float*, size_t, size_t, size_t);
+                      const float*, size_t, size_t, size_t, const char*, size_t);
 
 #if defined(__AVX512F__)
 constexpr int VECTORS = 4;  // 32 registers: 24 sums and what feeds them
@@ -157,16 +167,20 @@ void product(const Product& p) {
       size_t left = p.columns - column < PANEL ? p.columns - column : PANEL;
       size_t width = roundUp(left, 16);
       const uint32_t* panel = p.panels + column / PANEL * p.panelStride + (p.firstStep + s0) * width;
+      const char* next = reinterpret_cast<const char*>(column + PANEL < p.columns ? panel + p.panelStride : panel);
       for (size_t part = 0; part < left; part += VECTORS * W) {
         size_t lanes = left - part < VECTORS * W ? left - part : VECTORS * W;
         int vectors = static_cast<int>((lanes + W - 1) / W);
         size_t blocks = divideUp(p.rowCount, static_cast<size_t>(MAX_ROWS[vectors]));
+        const size_t aheadStep = width * 4 / blocks;
         for (size_t block = 0; block < blocks; block++) {  // blocks of nearly equal height
           size_t row = block * p.rowCount / blocks;
           size_t rows = (block + 1) * p.rowCount / blocks - row;
           size_t at = row * p.outStride + column + part;
+          for (size_t r = 0; r < rows; r++)
+            for (size_t c = 0; c < lanes; c += 16) prefetchOut(p.out + at + r * p.outStride + c);
           tileFor<Units>(rows, vectors)(p.rows + row * p.rowStride + s0 * p.stepStride, p.rowStride, p.stepStride, panel + part, width, steps, p.out + at,
-                                        p.outStride, e, e.add ? e.add + at : nullptr, row, column + part, lanes);
+                                        p.outStride, e, e.add ? e.add + at : nullptr, row, column + part, lanes, next + block * steps * aheadStep, aheadStep);
         }
       }
     }

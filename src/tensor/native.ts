@@ -149,7 +149,7 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
     isa: addon.pathName(engine),
     threads,
     build: addon.build,
-    allocate: length => new Float32Array(length),
+    allocate: length => addon.allocate(length),
     linear,
     linearBackward,
     norm: (x, gain, bias, out, saved, { kind, rows, width, eps }) =>
