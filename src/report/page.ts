@@ -3,7 +3,7 @@
 /** Light and dark, 390 px to wide, and paper. */
 export const PAGE_STYLE = `
 :root { color-scheme: light dark; --ink: #1a1f24; --paper: #fff; --soft: #5b6670; --line: #d8dee4; --mark: #f3f6f9 }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --paper: #15181c; --soft: #9aa5b0; --line: #333b44; --mark: #1e242b } }
+@media screen and (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --paper: #15181c; --soft: #9aa5b0; --line: #333b44; --mark: #1e242b } }
 * { box-sizing: border-box }
 body { margin: 0; font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper) }
 main { max-width: 860px; margin: 0 auto; padding: 1.5rem 1rem 4rem }
@@ -21,7 +21,7 @@ table { border-collapse: collapse; font-size: 0.88rem; width: 100% } th, td { te
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap } thead th { position: sticky; top: 0; background: var(--mark) }
 th button { all: unset; cursor: pointer; font-weight: 600 } th[aria-sort=ascending] button::after { content: " ↑" } th[aria-sort=descending] button::after { content: " ↓" } th button:focus-visible { outline: 2px solid currentColor }
 input { font: inherit; padding: 0.2rem 0.5rem; max-width: 100% } a { color: inherit }
-@media print { details > * { display: block } .plot > svg { max-width: 100%; min-width: 0 } .scroll { max-height: none; overflow: visible } #runs label, #downloads { display: none } body { font-size: 11px } }
+@media print { details > * { display: block } .plot > svg { max-width: 100%; min-width: 0 } .scroll { max-height: none; overflow: visible } #runs label, #downloads { display: none } :root { color-scheme: light } html { font-size: 11px } body { font-size: 1rem } figure { break-inside: avoid } }
 `
 
 /** Sorting and filtering of the tables. */

@@ -366,10 +366,11 @@ export function capacity(data: ReportData): Figure {
       Plot.dot(rows, { x: 'predicted', y: 'measured', fill: 'bits', r: 5, clip: true }),
     ],
   })
+  const above = rows.filter(row => row.measured > top).map(row => `${row.bits} bits (${row.measured.toFixed(1)})`)
   return {
     id,
     title,
-    caption: `Means over ${points.length} runs with only their weights quantized, 95% intervals where a width has three runs or more. Foretold is what Panferov et al. (arXiv 2506.01863) fitted to other models: no constant comes from this study.`,
+    caption: `Means over ${points.length} runs with only their weights quantized, 95% intervals where a width has three runs or more. Foretold is what Panferov et al. (arXiv 2506.01863) fitted to other models: no constant comes from this study.${above.length > 0 ? ` Above the figure: ${above.join(', ')}.` : ''}`,
     svg,
   }
 }

@@ -5,6 +5,7 @@ import { damageExponents, type EqualBytes, equalBytes, plainDamage } from '../da
 import { type Quantized, type ReportData, short } from '../data.ts'
 import { configurationOf, fitOf } from '../fits.ts'
 import { bitsInks, draw, type Figure, LEAST_SHOWN, logTicks, missing, nameInks, Plot, whiskers } from '../plot.ts'
+import { seedNoise } from '../shares.ts'
 import { groupBy, meanInterval, printInterval, signed } from '../statistics.ts'
 
 /** Damage with its interval on a logarithmic axis; what is not above zero cannot be drawn there. */
@@ -193,14 +194,16 @@ export function equalBytesFigure(data: ReportData): Figure {
   const [id, title] = ['equal-bytes', 'Equal bytes: a larger model at fewer bits, or a smaller one at more?']
   const pairs = equalBytes(data)
   if (pairs.length === 0) return missing(id, title, 'no two sizes of which one quantized takes the bytes of the other')
+  // Two trainings differ by the noise of both; the larger's damage carries the interval that is paired by token.
+  const seeds = seedNoise(data)
+  const noise = 1.96 * Math.SQRT2 * (seeds?.spread ?? 0)
   const name = ({ large, smallN, smallBits }: EqualBytes) =>
     `N ${short(large.training.n)} at ${large.k} bits against N ${short(smallN)} at ${smallBits.toFixed(1)}`
   const rows = pairs.map(pair => ({
     d: pair.d,
     difference: pair.difference,
-    // The larger's damage carries the interval that is paired by token.
-    low: pair.difference - (pair.large.delta - pair.large.interval[0]),
-    high: pair.difference + (pair.large.interval[1] - pair.large.delta),
+    low: pair.difference - Math.hypot(pair.large.delta - pair.large.interval[0], noise),
+    high: pair.difference + Math.hypot(pair.large.interval[1] - pair.large.delta, noise),
     k: pair.large.k,
     name: name(pair),
     line: `${name(pair)}/${pair.large.training.schedule}/${pair.large.training.seed}/${pair.large.training.family}`,
@@ -231,7 +234,7 @@ export function equalBytesFigure(data: ReportData): Figure {
   return {
     id,
     title,
-    caption: `${pairs.length} pairs, the smaller model's loss interpolated between its widths to the same stored bytes; bars are 95% of the larger's damage. Below zero the larger model at fewer bits wins: after ${short(most)} tokens in ${larger} of ${last.length} pairs${last.length > 2 ? ` (${printInterval(meanInterval(last.map(pair => pair.difference)))})` : ` (${last.map(pair => signed(pair.difference)).join(', ')} nats)`}. ${crossings.length > 0 ? `They cross: ${crossings.slice(0, 4).join('; ')}.` : 'No pair crosses in the range of data here.'}`,
+    caption: `${pairs.length} pairs, the smaller model's loss interpolated between its widths to the same stored bytes; bars are 95% of the larger's damage${seeds ? ' and of the spread between seeds' : ' alone, as no seed was repeated'}. Below zero the larger model at fewer bits wins: after ${short(most)} tokens in ${larger} of ${last.length} pairs${last.length > 2 ? ` (${printInterval(meanInterval(last.map(pair => pair.difference)))})` : ` (${last.map(pair => signed(pair.difference)).join(', ')} nats)`}. ${crossings.length > 0 ? `They cross: ${crossings.slice(0, 4).join('; ')}.` : 'No pair crosses in the range of data here.'}`,
     svg,
   }
 }
