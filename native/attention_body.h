@@ -10,7 +10,7 @@ namespace bitlaw::PATH {
 namespace {
 
 constexpr size_t QUERIES = PANEL;
-constexpr size_t KEYS = 256;
+constexpr size_t KEYS = 128;
 constexpr float MASKED = -3e38f;  // a score that is not seen
 constexpr float LOWEST = -1e30f;  // what the largest score begins with
 
@@ -64,15 +64,11 @@ struct Strip {
 /** Words of two neighbouring keys' vectors, as a panel has them; where a word is one number, those of each key. */
 template <Kind K>
 inline void storeDown(uint32_t* panel, size_t width, size_t key, size_t at, F first, F second) {
-  if constexpr (Words<K>::PER == 2) {
-    float both[2 * W];
-    store(both, first);
-    store(both + W, second);
-    const float* rows[] = {both, both + W};
-    storei(panel + key / 2 * width + at, Words<K>::down(rows, 0));
-  } else {
-    storei(panel + key * width + at, Words<K>::along(reinterpret_cast<const float*>(&first)));
-    storei(panel + (key + 1) * width + at, Words<K>::along(reinterpret_cast<const float*>(&second)));
+  const F both[] = {first, second};
+  if constexpr (Words<K>::PER == 2) storei(panel + key / 2 * width + at, Words<K>::down(both));
+  else {
+    storei(panel + key * width + at, Words<K>::down(both));
+    storei(panel + (key + 1) * width + at, Words<K>::down(both + 1));
   }
 }
 
@@ -205,13 +201,11 @@ void attentionForward(const Attention& a, size_t sequence, size_t kvHead, size_t
 /** One row of the left operand: vectors `at` and, where a word holds two numbers, the next one. */
 template <Kind K>
 inline void storeAlong(uint32_t* row, size_t at, size_t width, F first, F second) {
-  float both[2 * W];
-  store(both, first);
-  store(both + W, second);
+  const F both[] = {first, second};
   if constexpr (Words<K>::PER == 2) storei(row + at / 2, Words<K>::along(both));
   else {
     storei(row + at, Words<K>::along(both));
-    if (at + W < width) storei(row + at + W, Words<K>::along(both + W));
+    if (at + W < width) storei(row + at + W, Words<K>::along(both + 1));
   }
 }
 

@@ -60,25 +60,17 @@ struct Engine {
 };
 
 /**
- * Packs columns column0 … (at most PANEL, a multiple of PANEL in) of source rows row0 … as rows of the left operand of `p`,
- * their words along the source's rows: transposed where the path wants rows, else as a panel, which needs no turning.
+ * A packed panel from `firstStep` on as rows of the left operand of `p` (its rowCount columns, p.steps steps): as it lies,
+ * or turned into `room` (PANEL x p.steps words) where the path wants rows.
  */
-inline void packLeftColumns(const Ops& ops, Kind kind, const Source& s, size_t row0, size_t rows, size_t column0, size_t columns,
-                            const Rounder& rounder, uint32_t* out, size_t steps, Product& p) {
-  p.rows = out;
-  p.rowCount = columns;
-  p.steps = steps;
-  if (ops.rowsOnly) {
-    ops.packColumns(kind, s, row0, rows, column0, columns, rounder, out, steps);
-    p.rowStride = steps;
-    return;
-  }
-  Source part = s;
-  part.data = static_cast<const char*>(s.data) + column0 * (s.bf16 ? 2 : 4);
-  part.columns = columns;
-  ops.packPanelsDown(kind, part, row0, rows, rounder, out, 0, 0, steps);
-  p.rowStride = 1;
-  p.stepStride = roundUp(columns, 16);
+inline void rowsFromPanel(const Ops& ops, const uint32_t* panel, size_t firstStep, Product& p, uint32_t* room) {
+  const size_t width = roundUp(p.rowCount, 16);
+  const uint32_t* from = panel + firstStep * width;
+  p.rows = ops.rowsOnly ? room : from;
+  p.rowStride = ops.rowsOnly ? p.steps : 1;
+  p.stepStride = ops.rowsOnly ? 1 : width;
+  // words are moved as if they were floats
+  if (ops.rowsOnly) ops.packColumns(F32, Source{from, false, width, p.steps, width}, 0, p.steps, 0, p.rowCount, Rounder(), room, p.steps);
 }
 
 /** The best instruction path of this processor among those compiled, or the one named; null where it cannot run here. */

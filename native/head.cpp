@@ -1,17 +1,15 @@
 // Cross-entropy of the unembedding, its logits a block of rows at a time; backward, the gradient of the logits of some
-// hundred rows is kept in bf16 for the gradient of the weights, never all of them.
+// hundred rows is kept, packed, for the gradient of the weights, never all of them.
 #include "head.h"
 
 #include <algorithm>
 
 namespace bitlaw {
 
-/** Rows whose logits one task holds. */
+/** Rows whose logits one task holds: a multiple of perWord. */
 static constexpr size_t ROW_BLOCK = 24;
 /** Numbers of logit gradients that are kept at once. */
 static constexpr size_t KEPT = 4 << 20;
-/** Outputs of the weights' gradient a task. */
-static constexpr size_t OUTPUT_BLOCK = PANEL;
 
 void crossEntropy(Engine& engine, const Head& head) {
   const Ops& ops = *engine.ops;
@@ -38,9 +36,9 @@ void crossEntropy(Engine& engine, const Head& head) {
 
   // Rows that are held together: a number of the shape alone, as sums over rows are made piece by piece.
   const size_t held = head.gradient ? std::clamp(KEPT / std::max<size_t>(vocab, 1) / ROW_BLOCK * ROW_BLOCK, 4 * ROW_BLOCK, 42 * ROW_BLOCK) : rows;
-  uint32_t* kept = head.gradient ? engine.need<uint32_t>(Engine::KEPT, roundUp(held, 16) * vocabWords) : nullptr;
-  float* biasSums = head.dBias ? engine.need<float>(Engine::PARTIALS, divideUp(held, ROW_BLOCK) * vocab) : nullptr;
   const size_t heldWords = roundUp(divideUp(held, per), 16);
+  uint32_t* kept = head.dWeight ? engine.need<uint32_t>(Engine::KEPT, roundUp(vocab, PANEL) * heldWords) : nullptr;
+  float* biasSums = head.dBias ? engine.need<float>(Engine::PARTIALS, divideUp(held, ROW_BLOCK) * vocab) : nullptr;
   uint32_t* inputs = head.dWeight ? engine.need<uint32_t>(Engine::ROWS, widthPanels * heldWords) : nullptr;
 
   for (size_t first = 0; first < rows; first += held) {
@@ -75,10 +73,15 @@ void crossEntropy(Engine& engine, const Head& head) {
         for (size_t i = 0; i < count; i++)
           for (size_t o = 0; o < vocab; o++) sums[o] += logits[i * vocab + o] * factors[i];
       }
-      uint32_t* gradients = kept + (row - first) * vocabWords;
+      uint32_t* gradients = engine.need<uint32_t>(thread, Engine::L_ROWS2, roundUp(ROW_BLOCK, 16) * vocabWords);
+      const Source scores{logits, false, vocab, count, vocab};
       Rounder scaled;
       scaled.rowFactors = factors;
-      ops.packRows(kind, Source{logits, false, vocab, count, vocab}, 0, count, scaled, gradients, vocabWords);
+      ops.packRows(kind, scores, 0, count, scaled, gradients, vocabWords);
+      if (kept) {
+        const size_t step = (row - first) / per, steps = row + count == first + here ? roundUp(divideUp(here, per), 16) - step : count / per;
+        ops.packPanelsDown(kind, scores, 0, count, scaled, kept, PANEL * heldWords, step, steps);
+      }
       p.rows = gradients;
       p.rowStride = vocabWords;
       p.panels = down;
@@ -101,13 +104,12 @@ void crossEntropy(Engine& engine, const Head& head) {
       ops.packPanelsDown(kind, Source{static_cast<const char*>(head.x.data) + first * width * 4, false, width, here, width}, row,
                          std::min(16 * per, here - row), plain, inputs, PANEL * words, task * 16, 16);
     });
-    // Packed rows of bf16 pairs are a bf16 matrix.
-    const Source gradients{kept, per == 2, vocabWords * per, here, vocab};
-    engine.pool.run(divideUp(vocab, OUTPUT_BLOCK), true, [&](size_t task, int thread) {
-      const size_t output = task * OUTPUT_BLOCK, count = std::min(OUTPUT_BLOCK, vocab - output);
-      uint32_t* packed = engine.need<uint32_t>(thread, Engine::L_ROWS2, OUTPUT_BLOCK * words);
+    engine.pool.run(divideUp(vocab, PANEL), true, [&](size_t task, int thread) {
+      const size_t output = task * PANEL;
       Product p{};
-      packLeftColumns(ops, kind, gradients, 0, here, output, count, plain, packed, words, p);
+      p.rowCount = std::min(PANEL, vocab - output);
+      p.steps = words;
+      rowsFromPanel(ops, kept + output * heldWords, 0, p, engine.need<uint32_t>(thread, Engine::L_ROWS2, ops.rowsOnly ? PANEL * words : 0));
       p.panels = inputs;
       p.panelStride = PANEL * words;
       p.columns = width;

@@ -1,12 +1,14 @@
 // The backward products of a linear layer: dx = dy Qw(w), and dw += dy^T Qa(x). Scales that lie along a reduction
-// multiply dy before it is rounded to bf16; others multiply the sums.
+// multiply dy before it is rounded to bf16; others multiply the sums. Both products of some rows are made while those
+// rows are near: a block of dy is read once from memory, packed along its columns for dx and down its rows for dw.
 #include <algorithm>
 
 #include "linear.h"
 
 namespace bitlaw {
 
-static constexpr size_t ROW_BLOCK = 96;
+/** Rows that one task packs, and whose dx it makes: a whole number of 16 steps on each path. */
+static constexpr size_t ROW_BLOCK = 64;
 /** Rows of x and dy whose products are summed before they are added to the gradient of the weights. */
 static constexpr size_t REDUCTION = 1024;
 
@@ -26,8 +28,15 @@ struct Backward {
   std::vector<size_t> stepStart;  // of each part's weights, in the reduction of dx
   size_t dxSteps;
   uint32_t* weightPanels;
-  uint32_t* inputPanels;
-  size_t inputSteps;
+
+  /** x and dy of some rows, with the rows along the reduction. */
+  struct Held {
+    size_t row, rows;
+    uint32_t* input;
+    uint32_t* gradient;
+  };
+  size_t heldSteps;                   // of the panels of Held
+  std::vector<size_t> gradientStart;  // of each part, in Held::gradient
 
   bool xPerRow() const { return rounding.activations.bits && rounding.activations.perRow; }
   bool wPerRow() const { return rounding.weights.bits && rounding.weights.perRow; }
@@ -51,8 +60,9 @@ struct Backward {
     return r;
   }
 
+  void hold(const Held& held, size_t row, size_t count) const;
   void inputGradient(size_t row, size_t count, int thread, float* dx, bool accumulate) const;
-  void weightGradient(size_t part, size_t column, size_t columns, int thread) const;
+  void weightGradient(const Held& held, size_t part, size_t column, size_t columns, int thread) const;
 };
 
 void Backward::inputGradient(size_t row, size_t count, int thread, float* dx, bool accumulate) const {
@@ -94,23 +104,44 @@ void Backward::inputGradient(size_t row, size_t count, int thread, float* dx, bo
   }
 }
 
-void Backward::weightGradient(size_t part, size_t column, size_t columns, int thread) const {
+/** Packs rows row … of x and of every dy whose weights are trained. */
+void Backward::hold(const Held& held, size_t row, size_t count) const {
+  const size_t first = row - held.row, step = first / ops.perWord[kind];
+  const size_t steps = first + count == held.rows ? roundUp(divideUp(held.rows, ops.perWord[kind]), 16) - step : divideUp(count, ops.perWord[kind]);
+  Rounder inputs;
+  if (rounding.activations.bits) {
+    inputs.scales = rowScales;
+    inputs.perRow = rounding.activations.perRow;
+    inputs.codeMax = rounding.activations.largest();
+    inputs.values = values;
+  }
+  inputs.toBf16 = kind == F32 && rounding.bf16 && !rounding.activations.bits;
+  ops.packPanelsDown(kind, x, row, count, inputs, held.input, PANEL * heldSteps, step, steps);
+  for (size_t part = 0; part < parts.size(); part++) {
+    if (!parts[part].dWeight) continue;
+    float scale = 1;
+    const Rounder r = readGradient(part, xPerRow() && !values ? rowScales : nullptr, nullptr, false, scale);
+    ops.packPanelsDown(kind, parts[part].dy, row, count, r, held.gradient + gradientStart[part], PANEL * heldSteps, step, steps);
+  }
+}
+
+void Backward::weightGradient(const Held& held, size_t part, size_t column, size_t columns, int thread) const {
   const BackwardPart& p = parts[part];
   const size_t width = x.columns;
-  const size_t most = roundUp(divideUp(REDUCTION, ops.perWord[kind]), 16);
-  uint32_t* rows = engine.need<uint32_t>(thread, Engine::L_ROWS2, roundUp(columns, 16) * most);
   const bool clipped = rounding.clipped && rounding.weights.bits;
   float* to = clipped ? engine.need<float>(thread, Engine::L_OUT, columns * width) : p.dWeight + column * width;
   float scale = rounding.activations.bits && !xPerRow() && !values ? rowScales[0] : 1;
-  Rounder r = readGradient(part, xPerRow() && !values ? rowScales : nullptr, nullptr, false, scale);
-  for (size_t row = 0; row < x.rows; row += REDUCTION) {
-    size_t count = std::min(REDUCTION, x.rows - row);
-    size_t steps = roundUp(divideUp(count, ops.perWord[kind]), 16);
+  readGradient(part, xPerRow() && !values ? rowScales : nullptr, nullptr, false, scale);
+  for (size_t row = 0; row < held.rows; row += REDUCTION) {
+    const size_t step = row / ops.perWord[kind];
     Product product{};
-    packLeftColumns(ops, kind, p.dy, row, count, column, columns, r, rows, steps, product);
-    product.panels = inputPanels;
-    product.firstStep = row / ops.perWord[kind];
-    product.panelStride = PANEL * inputSteps;
+    product.steps = roundUp(divideUp(std::min(REDUCTION, held.rows - row), ops.perWord[kind]), 16);
+    product.rowCount = columns;
+    rowsFromPanel(ops, held.gradient + gradientStart[part] + column / PANEL * PANEL * heldSteps, step, product,
+                  engine.need<uint32_t>(thread, Engine::L_ROWS2, ops.rowsOnly ? PANEL * product.steps : 0));
+    product.panels = held.input;
+    product.firstStep = step;
+    product.panelStride = PANEL * heldSteps;
     product.columns = width;
     product.out = to;
     product.outStride = width;
@@ -118,7 +149,7 @@ void Backward::weightGradient(size_t part, size_t column, size_t columns, int th
     if (!clipped || row > 0) product.epilogue.add = to;
     ops.product[kind](product);
   }
-  if (!clipped || x.rows == 0) return;
+  if (!clipped) return;
   for (size_t i = 0; i < columns; i++) {
     float own = weightScales[part][wPerRow() ? column + i : 0];
     ops.addUnclipped(p.weight, column + i, 0, width, own, rounding.weights.largest(), to + i * width, p.dWeight + (column + i) * width, true);
@@ -143,7 +174,7 @@ void linearBackward(Engine& engine, const Source& x, const std::vector<BackwardP
   const Ops& ops = *engine.ops;
   const bool wide = rounding.weights.bits > 8 || rounding.activations.bits > 8 || rounding.gradients.bits > 8;
   const Kind kind = !rounding.bf16 || wide ? F32 : BF16;
-  Backward b{engine, ops, x, parts, rounding, kind, !rounding.bf16, {}, {}, nullptr, {}, 0, nullptr, nullptr, 0};
+  Backward b{engine, ops, x, parts, rounding, kind, !rounding.bf16, {}, {}, nullptr, {}, 0, nullptr, 0, {}};
   const size_t per = ops.perWord[kind];
 
   size_t outputs = 0;
@@ -170,52 +201,61 @@ void linearBackward(Engine& engine, const Source& x, const std::vector<BackwardP
   if (rounding.activations.bits) codeScales(engine, x, rounding.activations, rowScales);
   b.rowScales = rowScales;
 
-  // Panels: weights with their outputs along the reduction, and x with its rows along it.
+  // Weights with their outputs along the reduction.
   const size_t chunk = 16 * per;
-  const size_t panels = divideUp(x.columns, PANEL);
-  b.inputSteps = 0;
-  for (size_t row = 0; row < x.rows; row += REDUCTION) b.inputSteps += roundUp(divideUp(std::min(REDUCTION, x.rows - row), per), 16);
-  b.weightPanels = engine.need<uint32_t>(Engine::PANELS, dx ? panels * PANEL * b.dxSteps : 0);
-  b.inputPanels = engine.need<uint32_t>(Engine::PANELS2, wanted ? panels * PANEL * b.inputSteps : 0);
-  auto rounderOf = [&](const CodeFormat& format, const float* own) {
-    Rounder r;
-    if (format.bits) {
-      r.scales = own;
-      r.perRow = format.perRow;
-      r.codeMax = format.largest();
-      r.values = b.values;
-    }
-    r.toBf16 = kind == F32 && rounding.bf16 && !format.bits;
-    return r;
-  };
-  struct Pack { const Source* source; const CodeFormat* format; const float* scales; size_t row; size_t step; uint32_t* to; size_t stride; };
+  b.weightPanels = engine.need<uint32_t>(Engine::PANELS, dx ? roundUp(x.columns, PANEL) * b.dxSteps : 0);
+  Rounder weightRounder;
+  if (rounding.weights.bits) {
+    weightRounder.perRow = rounding.weights.perRow;
+    weightRounder.codeMax = rounding.weights.largest();
+    weightRounder.values = b.values;
+  }
+  weightRounder.toBf16 = kind == F32 && rounding.bf16 && !rounding.weights.bits;
+  struct Pack { size_t part, row; };
   std::vector<Pack> packs;
   if (dx)
     for (size_t i = 0; i < parts.size(); i++)
-      for (size_t row = 0; row < parts[i].weight.rows; row += chunk)
-        packs.push_back({&parts[i].weight, &rounding.weights, b.weightScales[i], row, b.stepStart[i] + row / per, b.weightPanels, PANEL * b.dxSteps});
-  if (wanted)
-    for (size_t row = 0; row < x.rows; row += chunk)
-      packs.push_back({&x, &rounding.activations, rowScales, row, row / per, b.inputPanels, PANEL * b.inputSteps});
+      for (size_t row = 0; row < parts[i].weight.rows; row += chunk) packs.push_back({i, row});
   engine.pool.run(packs.size(), true, [&](size_t task, int) {
-    const Pack& p = packs[task];
-    ops.packPanelsDown(kind, *p.source, p.row, std::min(chunk, p.source->rows - p.row), rounderOf(*p.format, p.scales), p.to, p.stride, p.step, 16);
+    const auto [part, row] = packs[task];
+    const Source& weight = parts[part].weight;
+    Rounder r = weightRounder;
+    if (rounding.weights.bits) r.scales = b.weightScales[part];
+    ops.packPanelsDown(kind, weight, row, std::min(chunk, weight.rows - row), r, b.weightPanels, PANEL * b.dxSteps, b.stepStart[part] + row / per, 16);
   });
 
-  // All products at once: rows of dx, and rows of each dw.
-  struct Task { bool input; size_t part; size_t at; size_t count; };
-  std::vector<Task> tasks;
-  for (size_t i = 0; i < parts.size(); i++) {
-    if (parts[i].dWeight)
-      for (size_t at = 0; at < parts[i].weight.rows; at += PANEL) tasks.push_back({false, i, at, std::min(PANEL, parts[i].weight.rows - at)});
+  // The rows in stretches: while one is read and packed and its dx is made, dw of the one before it is.
+  const size_t stretch = REDUCTION * std::max(1, engine.pool.threads() / 2);
+  b.heldSteps = wanted ? roundUp(divideUp(std::min(stretch, x.rows), per), 16) : 0;
+  size_t gradientWords = 0;
+  for (const auto& part : parts) {
+    b.gradientStart.push_back(gradientWords);
+    if (part.dWeight) gradientWords += roundUp(part.weight.rows, PANEL) * b.heldSteps;
   }
-  if (dx)
-    for (size_t row = 0; row < x.rows; row += ROW_BLOCK) tasks.push_back({true, 0, row, std::min(ROW_BLOCK, x.rows - row)});
-  engine.pool.run(tasks.size(), true, [&](size_t task, int thread) {
-    const Task& t = tasks[task];
-    if (t.input) b.inputGradient(t.at, t.count, thread, dx, accumulate);
-    else b.weightGradient(t.part, t.at, t.count, thread);
-  });
+  const size_t inputWords = roundUp(x.columns, PANEL) * b.heldSteps;
+  uint32_t* room = engine.need<uint32_t>(Engine::PANELS2, wanted ? 2 * (inputWords + gradientWords) : 0);
+  struct Task { size_t part, column, columns; };
+  std::vector<Task> tasks;
+  for (size_t i = 0; i < parts.size(); i++)
+    if (parts[i].dWeight)
+      for (size_t at = 0; at < parts[i].weight.rows; at += PANEL) tasks.push_back({i, at, std::min(PANEL, parts[i].weight.rows - at)});
+  Backward::Held last{0, 0, nullptr, nullptr};
+  for (size_t row = 0; row < x.rows || last.rows > 0; row += stretch) {
+    const size_t count = row < x.rows ? std::min(stretch, x.rows - row) : 0;
+    uint32_t* here = room + (row / stretch % 2) * (inputWords + gradientWords);
+    const Backward::Held held{row, count, here, here + inputWords};
+    const size_t before = last.rows > 0 ? tasks.size() : 0;
+    engine.pool.run(before + divideUp(count, ROW_BLOCK), true, [&](size_t task, int thread) {
+      if (task < before) {
+        b.weightGradient(last, tasks[task].part, tasks[task].column, tasks[task].columns, thread);
+        return;
+      }
+      const size_t first = row + (task - before) * ROW_BLOCK, rows = std::min(ROW_BLOCK, row + count - first);
+      if (dx) b.inputGradient(first, rows, thread, dx, accumulate);  // reads rows from end to end, as memory likes it
+      if (wanted) b.hold(held, first, rows);
+    });
+    last = wanted ? held : Backward::Held{0, 0, nullptr, nullptr};
+  }
   for (const auto& part : parts)
     if (part.dBias) biasGradient(engine, part.dy, part.dBias);
 }

@@ -1,5 +1,5 @@
 // Packs operands of products: rounds the caller's numbers (to integer codes or bf16), and lays them out as ops.h says.
-// First a piece of each source row is rounded into floats in the first cache, then words are built from those.
+// A line is one row of the source as it is read and rounded, in registers; words are built from those.
 #pragma once
 #include "ops.h"
 #include "simd.h"
@@ -29,55 +29,78 @@ inline F read(const Source& s, size_t at, int lanes) {
   return get(static_cast<const float*>(s.data) + at, lanes);
 }
 
-/** Whether numbers are packed as they are (but for the kind's own rounding). */
-inline bool isPlain(const Rounder& r) { return !r.scales && !r.columnFactors && !r.rowFactors && !r.toBf16; }
+/** One row of a source as it is packed: numbers from a column on, rounded. */
+struct PlainLine {
+  const float* x;
+  F operator()(size_t column, int lanes) const { return get(x + column, lanes); }
+};
+struct CodedLine {
+  const float* x;
+  Coder code;
+  F operator()(size_t column, int lanes) const { return code(get(x + column, lanes)); }
+};
+struct RowFactorLine {
+  const float* x;
+  F factor;
+  F operator()(size_t column, int lanes) const { return get(x + column, lanes) * factor; }
+};
+struct ColumnFactorLine {
+  const float* x;
+  const float* factors;
+  F operator()(size_t column, int lanes) const { return get(x + column, lanes) * get(factors + column, lanes); }
+};
+struct AnyLine {
+  const Source& s;
+  const Rounder& r;
+  size_t base;
+  float scale;
+  Coder code;
+  F factor;
+  F operator()(size_t column, int lanes) const {
+    F x = read(s, base + column, lanes);
+    if (r.scales) x = code(x);
+    if (r.values) x = x * set(scale);
+    if (r.rowFactors) x = x * factor;
+    if (r.columnFactors) x = x * get(r.columnFactors + column, lanes);
+    return r.toBf16 ? roundBf16(x) : x;
+  }
+};
 
-/** Numbers column0… of one row, rounded as `r` says, in `room` with zeros up to `padded`; or where they are, if that is the same. */
-inline const float* readRow(const Source& s, size_t row, size_t column0, size_t columns, size_t padded, const Rounder& r, float* room) {
-  size_t base = row * s.stride + column0;
-  const bool plain = isPlain(r);
-  if (plain && !s.bf16 && columns == padded) return static_cast<const float*>(s.data) + base;
-  if (r.scales && !r.columnFactors && !r.rowFactors && !r.values && !s.bf16) {
-    Coder code(r.scales[r.perRow ? row : 0], r.codeMax);
-    const float* x = static_cast<const float*>(s.data) + base;
-    each(columns, [&](size_t i, int lanes) { put(room + i, code(get(x + i, lanes)), lanes); });
-  } else if (plain) {
-    each(columns, [&](size_t i, int lanes) { put(room + i, read(s, base + i, lanes), lanes); });
-  } else if (!r.scales && !r.columnFactors && !r.toBf16 && !s.bf16) {
-    const float* x = static_cast<const float*>(s.data) + base;
-    F factor = set(r.rowFactors[row]);
-    each(columns, [&](size_t i, int lanes) { put(room + i, get(x + i, lanes) * factor, lanes); });
-  } else if (!r.scales && !r.rowFactors && !r.toBf16 && !s.bf16) {
-    const float* x = static_cast<const float*>(s.data) + base;
-    const float* factors = r.columnFactors + column0;
-    each(columns, [&](size_t i, int lanes) { put(room + i, get(x + i, lanes) * get(factors + i, lanes), lanes); });
+/** Calls body(lineOf), lineOf(row) being one of the lines above: the cheapest that does what `r` says. */
+template <class Body>
+inline void withLines(const Source& s, const Rounder& r, Body body) {
+  const float* x = static_cast<const float*>(s.data);
+  const bool floats = !s.bf16 && !r.toBf16 && !r.values;
+  if (floats && !r.scales && !r.columnFactors && !r.rowFactors) body([&](size_t row) { return PlainLine{x + row * s.stride}; });
+  else if (floats && !r.scales && !r.columnFactors) body([&](size_t row) { return RowFactorLine{x + row * s.stride, set(r.rowFactors[row])}; });
+  else if (floats && !r.scales && !r.rowFactors) body([&](size_t row) { return ColumnFactorLine{x + row * s.stride, r.columnFactors}; });
+  else if (floats && !r.columnFactors && !r.rowFactors && !r.perRow) {
+    const Coder code(r.scales[0], r.codeMax);
+    body([&](size_t row) { return CodedLine{x + row * s.stride, code}; });
   } else {
-    float scale = r.scales ? r.scales[r.perRow ? row : 0] : 1;
-    Coder code(scale, r.codeMax);
-    F factor = set(r.rowFactors ? r.rowFactors[row] : 1);
-    each(columns, [&](size_t i, int lanes) {
-      F x = read(s, base + i, lanes);
-      if (r.scales) x = code(x);
-      if (r.values) x = x * set(scale);
-      if (r.rowFactors) x = x * factor;
-      if (r.columnFactors) x = x * get(r.columnFactors + column0 + i, lanes);
-      if (r.toBf16) x = roundBf16(x);
-      put(room + i, x, lanes);
+    body([&](size_t row) {
+      const float scale = r.scales ? r.scales[r.perRow ? row : 0] : 1;
+      return AnyLine{s, r, row * s.stride, scale, Coder(scale, r.codeMax), set(r.rowFactors ? r.rowFactors[row] : 1)};
     });
   }
-  if (padded > columns) std::memset(room + columns, 0, (padded - columns) * 4);
-  return room;
 }
 
-// Words. Along: W words from consecutive numbers of one row. Down: W words, each from the same column of consecutive rows.
+/** W lanes of a line of `columns` numbers, zeros past its end. */
+template <class Line>
+inline F lanesOf(const Line& line, size_t column, size_t columns) {
+  if (column + W <= columns) return line(column, W);
+  return column < columns ? line(column, static_cast<int>(columns - column)) : set(0.0f);
+}
+
+// Words. Along: W words from PER * W consecutive numbers of one row. Down: W words, each from the same column of PER consecutive rows.
 template <Kind K>
 struct Words;
 
 template <>
 struct Words<F32> {
   static constexpr size_t PER = 1;
-  static I along(const float* p) { return loadi(p); }
-  static I down(const float* const* rows, size_t at) { return loadi(rows[0] + at); }
+  static I along(const F* x) { return asInt(x[0]); }
+  static I down(const F* x) { return asInt(x[0]); }
 };
 
 #if defined(__AVX512BF16__)
@@ -85,11 +108,11 @@ template <>
 struct Words<BF16> {
   static constexpr size_t PER = 2;
   static I pair(F low, F high) { return (I)_mm512_cvtne2ps_pbh(high, low); }
-  static I along(const float* p) { return pair(load(p), load(p + W)); }
-  static I down(const float* const* rows, size_t at) {
+  static I along(const F* x) { return pair(x[0], x[1]); }
+  static I down(const F* x) {
     // Both rows narrowed into one register, then their numbers in turn.
     const I turns = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return _mm512_permutexvar_epi16(turns, pair(load(rows[0] + at), load(rows[1] + at)));
+    return _mm512_permutexvar_epi16(turns, pair(x[0], x[1]));
   }
   /** The same from numbers that are bf16 already. */
   static I down(const uint16_t* first, const uint16_t* second) {
@@ -101,11 +124,11 @@ struct Words<BF16> {
 template <>
 struct Words<I8> {
   static constexpr size_t PER = 4;
-  static I along(const float* p) {
-    __m128i a = _mm512_cvtepi32_epi8(toInt(load(p))), b = _mm512_cvtepi32_epi8(toInt(load(p + 16)));
-    __m128i c = _mm512_cvtepi32_epi8(toInt(load(p + 32))), d = _mm512_cvtepi32_epi8(toInt(load(p + 48)));
-    __m512i x = _mm512_inserti32x4(_mm512_castsi128_si512(a), b, 1);
-    return _mm512_inserti32x4(_mm512_inserti32x4(x, c, 2), d, 3);
+  static I along(const F* x) {
+    __m128i a = _mm512_cvtepi32_epi8(toInt(x[0])), b = _mm512_cvtepi32_epi8(toInt(x[1]));
+    __m128i c = _mm512_cvtepi32_epi8(toInt(x[2])), d = _mm512_cvtepi32_epi8(toInt(x[3]));
+    __m512i y = _mm512_inserti32x4(_mm512_castsi128_si512(a), b, 1);
+    return _mm512_inserti32x4(_mm512_inserti32x4(y, c, 2), d, 3);
   }
 };
 constexpr int32_t ROW_OFFSET = 128;
@@ -114,15 +137,18 @@ inline I addOffset(I words) { return _mm512_xor_si512(words, seti(static_cast<in
 template <>
 struct Words<BF16> {
   static constexpr size_t PER = 1;
-  static I along(const float* p) { return asInt(roundBf16(load(p))); }
-  static I down(const float* const* rows, size_t at) { return asInt(roundBf16(load(rows[0] + at))); }
+  static I along(const F* x) { return asInt(roundBf16(x[0])); }
+  static I down(const F* x) { return asInt(roundBf16(x[0])); }
 };
 template <>
 struct Words<I8> {
   static constexpr size_t PER = 2;
-  static I along(const float* p) {
+  static I along(const F* x) {
+    float numbers[2 * W];
     int16_t pairs[2 * W];
-    for (int i = 0; i < 2 * W; i++) pairs[i] = static_cast<int16_t>(p[i]);
+    store(numbers, x[0]);
+    store(numbers + W, x[1]);
+    for (int i = 0; i < 2 * W; i++) pairs[i] = static_cast<int16_t>(numbers[i]);
     return loadi(pairs);
   }
 };
@@ -165,119 +191,133 @@ inline void transpose(I* v) {
 #endif
 }
 
-constexpr size_t PIECE = 256;  // numbers of a row that are rounded at a time
-
 template <Kind K>
 void packRows(const Source& s, size_t row0, size_t rows, const Rounder& r, uint32_t* out, size_t stride) {
   constexpr size_t PER = Words<K>::PER;
-  alignas(64) float room[PIECE];
-  for (size_t i = 0; i < rows; i++) {
-    uint32_t* to = out + i * stride;
-    size_t word = 0;
-    for (size_t column = 0; column < s.columns; column += PIECE) {
-      size_t columns = s.columns - column < PIECE ? s.columns - column : PIECE;
-      size_t padded = roundUp(columns, PER * W);
-      const float* p = readRow(s, row0 + i, column, columns, padded, r, room);
-      for (size_t at = 0; at < padded; at += PER * W, word += W) {
-        I words = Words<K>::along(p + at);
-        storei(to + word, r.offset ? addOffset(words) : words);
+  const size_t whole = s.columns / (PER * W) * W, words = divideUp(s.columns, PER * W) * W;
+  withLines(s, r, [&](auto lineOf) {
+    for (size_t i = 0; i < rows; i++) {
+      const auto line = lineOf(row0 + i);
+      uint32_t* to = out + i * stride;
+      F x[PER];
+      for (size_t word = 0; word < whole; word += W) {
+        for (size_t j = 0; j < PER; j++) x[j] = line(word * PER + j * W, W);
+        I made = Words<K>::along(x);
+        storei(to + word, r.offset ? addOffset(made) : made);
       }
+      if (whole < words) {
+        for (size_t j = 0; j < PER; j++) x[j] = lanesOf(line, whole * PER + j * W, s.columns);
+        I made = Words<K>::along(x);
+        storei(to + whole, r.offset ? addOffset(made) : made);
+      }
+      if (words < stride) std::memset(to + words, 0, (stride - words) * 4);
     }
-    if (word < stride) std::memset(to + word, 0, (stride - word) * 4);
-  }
-}
-
-/** Words down the source rows row0 + step * PER …; a row past the end is zeros. */
-template <Kind K>
-inline void rowsOf(const Source& s, size_t row, size_t end, size_t column, size_t columns, size_t padded, const Rounder& r,
-                   float (*room)[PANEL], const float** p) {
-  if (columns == padded && row + Words<K>::PER <= end && !s.bf16 && isPlain(r)) {
-    for (size_t i = 0; i < Words<K>::PER; i++) p[i] = static_cast<const float*>(s.data) + (row + i) * s.stride + column;
-    return;
-  }
-  for (size_t i = 0; i < Words<K>::PER; i++) {
-    if (row + i < end) p[i] = readRow(s, row + i, column, columns, padded, r, room[i]);
-    else {
-      std::memset(room[i], 0, padded * 4);
-      p[i] = room[i];
-    }
-  }
+  });
 }
 
 template <Kind K>
 void packColumns(const Source& s, size_t row0, size_t rows, size_t column0, size_t columns, const Rounder& r, uint32_t* out, size_t stride) {
   constexpr size_t PER = Words<K>::PER;
-  alignas(64) float room[PER * W][PANEL];
-  const float* p[PER * W];
-  for (size_t column = 0; column < columns; column += PANEL) {
-    size_t here = columns - column < PANEL ? columns - column : PANEL;
-    size_t padded = roundUp(here, W);
-    for (size_t word = 0; word < stride; word += W) {
-      for (size_t w = 0; w < W; w++)
-        rowsOf<K>(s, row0 + (word + w) * PER, row0 + rows, column0 + column, here, padded, r, room + w * PER, p + w * PER);
-      for (size_t c = 0; c < padded; c += W) {
+  withLines(s, r, [&](auto lineOf) {
+    for (size_t c = 0; c < columns; c += W)
+      for (size_t word = 0; word < stride; word += W) {
         I square[W];
-        for (size_t w = 0; w < W; w++) square[w] = Words<K>::down(p + w * PER, c);
+        for (size_t w = 0; w < W; w++) {
+          F x[PER];
+          for (size_t j = 0; j < PER; j++) {
+            const size_t row = (word + w) * PER + j;
+            x[j] = row < rows ? lanesOf(lineOf(row0 + row), column0 + c, column0 + columns) : set(0.0f);
+          }
+          square[w] = Words<K>::down(x);
+        }
         transpose(square);
-        for (size_t i = 0; i < W && c + i < here; i++) storei(out + (column + c + i) * stride + word, square[i]);
+        for (size_t i = 0; i < W && c + i < columns; i++) storei(out + (c + i) * stride + word, square[i]);
       }
-    }
-  }
+  });
 }
 
 template <Kind K>
 void packPanelsDown(const Source& s, size_t row0, size_t rows, const Rounder& r, uint32_t* out, size_t panelStride, size_t stepStart, size_t steps) {
   constexpr size_t PER = Words<K>::PER;
-  alignas(64) float room[PER][PANEL];
-  const float* p[PER];
-  for (size_t step = 0; step < steps; step++)
-    for (size_t column = 0; column < s.columns; column += PANEL) {
-      size_t here = s.columns - column < PANEL ? s.columns - column : PANEL;
-      size_t width = roundUp(here, 16);
-      uint32_t* to = out + column / PANEL * panelStride + (stepStart + step) * width;
+  const size_t whole = rows / PER < steps ? rows / PER : steps;
 #if defined(__AVX512BF16__)
-      if (K == BF16 && s.bf16 && here == width && step * PER + PER <= rows && isPlain(r)) {
-        const uint16_t* x = static_cast<const uint16_t*>(s.data) + (row0 + step * PER) * s.stride + column;
-        for (size_t c = 0; c < width; c += W) storei(to + c, Words<BF16>::down(x + c, x + s.stride + c));
-        continue;
-      }
+  const bool halves = K == BF16 && s.bf16 && !r.scales && !r.columnFactors && !r.rowFactors && !r.toBf16;
 #endif
-      rowsOf<K>(s, row0 + step * PER, row0 + rows, column, here, width, r, room, p);
-      for (size_t c = 0; c < width; c += W) storei(to + c, Words<K>::down(p, c));
+  withLines(s, r, [&](auto lineOf) {
+    for (size_t column = 0; column < s.columns; column += PANEL) {
+      const size_t here = s.columns - column < PANEL ? s.columns - column : PANEL, width = roundUp(here, 16), full = here / W * W;
+      uint32_t* to = out + column / PANEL * panelStride + stepStart * width;
+      for (size_t step = 0; step < whole; step++, to += width) {
+#if defined(__AVX512BF16__)
+        if (halves && full == width) {
+          const uint16_t* x = static_cast<const uint16_t*>(s.data) + (row0 + step * PER) * s.stride + column;
+          for (size_t c = 0; c < width; c += W) storei(to + c, Words<BF16>::down(x + c, x + s.stride + c));
+          continue;
+        }
+#endif
+        F x[PER];
+        const auto first = lineOf(row0 + step * PER), last = lineOf(row0 + step * PER + PER - 1);
+        for (size_t c = 0; c < full; c += W) {
+          x[0] = first(column + c, W);
+          if constexpr (PER == 2) x[1] = last(column + c, W);
+          storei(to + c, Words<K>::down(x));
+        }
+        for (size_t c = full; c < width; c += W) {
+          x[0] = lanesOf(first, column + c, s.columns);
+          if constexpr (PER == 2) x[1] = lanesOf(last, column + c, s.columns);
+          storei(to + c, Words<K>::down(x));
+        }
+      }
+      size_t filled = whole;
+      if (filled * PER < rows && filled < steps) {  // a row without its partner
+        const auto line = lineOf(row0 + filled * PER);
+        for (size_t c = 0; c < width; c += W) {
+          F x[2] = {lanesOf(line, column + c, s.columns), set(0.0f)};
+          storei(to + c, Words<K>::down(x));
+        }
+        filled++;
+        to += width;
+      }
+      if (filled < steps) std::memset(to, 0, (steps - filled) * width * 4);
     }
+  });
 }
 
 template <Kind K>
 void packPanelAcross(const Source& s, size_t row0, size_t rows, const Rounder& r, uint32_t* out, size_t steps, int32_t* sums) {
   constexpr size_t PER = Words<K>::PER;
-  constexpr size_t SPAN = PER * W;  // numbers that fill one vector of words
-  alignas(64) float room[W][SPAN];
-  size_t width = roundUp(rows, 16);
-  for (size_t c = 0; c < width; c += W) {
-    double total[W] = {};
-    for (size_t word = 0; word < steps; word += W) {
-      I square[W];
-      size_t column = word * PER;
-      size_t columns = column >= s.columns ? 0 : s.columns - column < SPAN ? s.columns - column : SPAN;
-      for (size_t i = 0; i < W; i++) {
-        if (c + i >= rows || columns == 0) {
-          square[i] = seti(0);
-          continue;
+  const size_t width = roundUp(rows, 16);
+  withLines(s, r, [&](auto lineOf) {
+    for (size_t c = 0; c < width; c += W) {
+      double total[W] = {};
+      for (size_t word = 0; word < steps; word += W) {
+        I square[W];
+        const size_t column = word * PER;
+        for (size_t i = 0; i < W; i++) {
+          if (c + i >= rows || column >= s.columns) {
+            square[i] = seti(0);
+            continue;
+          }
+          const auto line = lineOf(row0 + c + i);
+          F x[PER];
+          if (column + PER * W <= s.columns)
+            for (size_t j = 0; j < PER; j++) x[j] = line(column + j * W, W);
+          else
+            for (size_t j = 0; j < PER; j++) x[j] = lanesOf(line, column + j * W, s.columns);
+          square[i] = Words<K>::along(x);
+          if (sums) {
+            F all = x[0];
+            for (size_t j = 1; j < PER; j++) all = all + x[j];
+            total[i] += static_cast<double>(sum(all));
+          }
         }
-        const float* p = readRow(s, row0 + c + i, column, columns, SPAN, r, room[i]);
-        square[i] = Words<K>::along(p);
-        if (sums) {
-          F sum4 = set(0.0f);
-          for (size_t at = 0; at < SPAN; at += W) sum4 = sum4 + load(p + at);
-          total[i] += static_cast<double>(sum(sum4));
-        }
+        transpose(square);
+        for (size_t i = 0; i < W; i++) storei(out + (word + i) * width + c, square[i]);
       }
-      transpose(square);
-      for (size_t i = 0; i < W; i++) storei(out + (word + i) * width + c, square[i]);
+      if (sums)
+        for (size_t i = 0; i < W; i++) sums[c + i] = -ROW_OFFSET * static_cast<int32_t>(total[i]);
     }
-    if (sums)
-      for (size_t i = 0; i < W; i++) sums[c + i] = -ROW_OFFSET * static_cast<int32_t>(total[i]);
-  }
+  });
 }
 
 inline void rowMax(const Source& s, size_t row0, size_t rows, float* out) {
