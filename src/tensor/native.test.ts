@@ -1,5 +1,5 @@
 // Every native kernel against the reference on each instruction path that this processor has (and the tile products of
-// AMX by their emulation), on odd shapes, empty and one-row inputs; one and two threads must give the same bits.
+// AMX by their emulation), on odd shapes, empty and one-row inputs; any number of threads must give the same bits.
 import { describe, expect, test } from 'vitest'
 import { parseFormat } from '../formats/index.ts'
 import { missingReason, PATHS, pathsHere } from './addon.ts'
@@ -338,18 +338,21 @@ describe.each(paths)('%s', isa => {
   })
 
   // The emulation is slow, and splits its work as the AVX-512 path does.
-  test.skipIf(isa === 'amx-emulated')('one and two threads give the same bits', () => {
-    const one = createNative({ threads: 1, isa })!
+  test.skipIf(isa === 'amx-emulated')('one, two and five threads give the same bits', () => {
+    const [one, five] = [1, 5].map(threads => createNative({ threads, isa })!)
     const shape = { ...ATTENTION['several stretches of queries'], scale: 0.3, compute: 'bf16' as const }
     const all = (kernels: Kernels) => [
-      ...linearCalls(1300, 96, [130, 64], ROUNDINGS['w4a8'])(kernels),
+      ...linearCalls(2100, 96, [130, 64], ROUNDINGS['w4a8'])(kernels),
+      ...linearCalls(1300, 40, [70, 33], ROUNDINGS['not quantized, float'])(kernels),
       ...linearCalls(200, 96, [130, 64], ROUNDINGS['not quantized, bf16'])(kernels),
       ...attentionCalls(shape)(kernels),
       ...headCalls(1100, 40, 300, 'bf16')(kernels),
       ...normCalls('rms', 700, 64)(kernels),
       Float32Array.of(kernels.sumSquares(numbers(100_003, 1))),
     ]
-    expect(all(native)).toEqual(all(one))
+    const expected = all(one)
+    expect(all(native)).toEqual(expected)
+    expect(all(five)).toEqual(expected)
   })
 
   test('numbers that are not finite are not hidden by quantization', () => {
