@@ -13,7 +13,16 @@ const owner = fileURLToPath(new URL('./study-owner.ts', import.meta.url))
 const spec = fileURLToPath(new URL('./study.yaml', import.meta.url))
 
 /** What differs between two runs of the same work: times, attempts, who did it. */
-const DISTURBED = new Set(['study', 'attempts', 'worker', 'startedAt', 'finishedAt', 'seconds', 'tokensPerSecond'])
+const DISTURBED = new Set([
+  'study',
+  'attempts',
+  'worker',
+  'startedAt',
+  'finishedAt',
+  'seconds',
+  'processorSeconds',
+  'tokensPerSecond',
+])
 
 /** The rows of a ledger as text, without what may differ. */
 export async function ledgerRows(folder: string, url?: string, name = 'chaos'): Promise<string[]> {

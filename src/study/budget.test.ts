@@ -1,16 +1,16 @@
 import { expect, test } from 'vitest'
 import { withinBudget } from './budget.ts'
-import { planCost, type Rates, runSeconds } from './cost.ts'
+import { createCosts, planCost, type Rates } from './cost.ts'
 import { expandRuns } from './expand.ts'
 import { parseSpec } from './spec.ts'
 
 const rates: Rates = {
-  training: [
-    { width: 32, flopsPerSecond: 1e10 },
-    { width: 256, flopsPerSecond: 1e11 },
+  timings: [
+    { flops: 1e5, rounding: '', seconds: { train: 3e-5, validate: 1e-5, score: 1e-5 } },
+    { flops: 1e7, rounding: '', seconds: { train: 3e-4, validate: 1e-4, score: 1e-4 } },
+    { flops: 1e5, rounding: 'weights 8', seconds: { train: 4e-5, validate: 1e-5 } },
   ],
-  scoring: 1,
-  secondsPerParameter: { rtn: 1e-8 },
+  quantize: { rtn: { curve: [{ flops: 1e6, seconds: 1e-3 }], factors: {} } },
 }
 const spec = parseSpec(`name: x
 data: { train: a, valid: b }
@@ -43,7 +43,7 @@ test('what is left still varies every setting', () => {
 
 test('costs grow with tokens and models, and a trunk is paid for once', () => {
   const [first] = runs
-  const seconds = runSeconds(spec, first, rates)
+  const seconds = createCosts(spec, rates)(first)
   expect(seconds.training).toBeGreaterThan(0)
   const shared = { ...spec, trunks: true, schedules: [{ kind: 'wsd' as const, warmup: 0.01, final: 0.1, decay: 0.2 }] }
   const alone = { ...shared, trunks: false }

@@ -6,7 +6,7 @@
 // are computed again as the others must speak for them; the last run of any setting has leverage 1 and stays longest.
 
 import type { PrecisionConfig } from '../train/config.ts'
-import { planCost, type Rates, runSeconds } from './cost.ts'
+import { createCosts, planCost, type Rates } from './cost.ts'
 import type { PlannedRun } from './expand.ts'
 import { canonicalJson } from './key.ts'
 import { precisionColumns } from './points.ts'
@@ -110,9 +110,10 @@ export function withinBudget(
     groups.set(run.cluster, [...(groups.get(run.cluster) ?? []), i])
   })
   const rows = features(trained)
+  const secondsOf = createCosts(spec, rates)
   const costs = trained.map(run => {
-    const { training, scoring } = runSeconds(spec, run, rates)
-    return training + scoring
+    const { training, quantizing, evaluating } = secondsOf(run)
+    return training + quantizing + evaluating
   })
   let left = [...groups.values()]
   const capacity = seconds * processes

@@ -1,7 +1,10 @@
-// What a run costs before it is done: operations, disk, and, with a machine's rate, seconds.
+// What a run costs before it is done: operations, disk, and, with what this machine was measured to do, seconds.
+import { findTask } from '../evaluate/tasks.ts'
 import type { ModelConfig } from '../model/config.ts'
-import { countQuantizations, type PlannedRun } from './expand.ts'
+import type { DataConfig, PrecisionConfig } from '../train/config.ts'
+import { countQuantizations, type PlannedRun, quantizationsOf } from './expand.ts'
 import type { Spec } from './spec.ts'
+import { setRequests } from './task-sets.ts'
 
 /** Operations a token of one forward pass: a product's multiply and add are two; attention over half the context on average. */
 export function forwardFlops(config: ModelConfig, n: number): number {
@@ -16,39 +19,131 @@ export function runCost(run: Pick<PlannedRun, 'point' | 'd'>): { flops: number; 
   return { flops: 3 * forwardFlops(run.point.config, run.point.n) * run.d, bytes: 4 * run.point.nTotal }
 }
 
-/** How fast this machine is on one core. */
+/** What a model does with a token: a training step, the trainer's validation, scoring the text after PTQ, scoring requests of tasks. */
+export type Activity = 'train' | 'validate' | 'score' | 'request'
+
+/** Seconds a token of one core, measured on one model of `flops` forward operations a token; `rounding` names the one part that was rounded ('' none). */
+export interface Timing {
+  flops: number
+  rounding: string
+  seconds: Partial<Record<Activity, number>>
+}
+
+/** Seconds of one core to quantize whole models by one method, and how much longer other formats take than the one of the curve. */
+export interface QuantizeTiming {
+  curve: readonly { flops: number; seconds: number }[]
+  factors: Readonly<Record<string, number>>
+}
+
+/** How fast this machine does what a study asks for. */
 export interface Rates {
-  /** Training operations a second of a model, by its width (ascending), of one process while the others run too. */
-  training: readonly { width: number; flopsPerSecond: number }[]
-  /** Scoring is so much faster than training, an operation. */
-  scoring: number
-  /** Seconds of one quantization method for a parameter. */
-  secondsPerParameter: Readonly<Record<string, number>>
+  timings: readonly Timing[]
+  quantize: Readonly<Record<string, QuantizeTiming>>
 }
 
-/** The rate of a width, between the measured ones in log-log, beyond them the nearest. */
-export function rateOf({ training }: Rates, width: number): number {
-  const above = training.findIndex(point => point.width >= width)
-  if (above <= 0) return training[above === 0 ? 0 : training.length - 1].flopsPerSecond
-  const [low, high] = [training[above - 1], training[above]]
-  const share = Math.log(width / low.width) / Math.log(high.width / low.width)
-  return low.flopsPerSecond * (high.flopsPerSecond / low.flopsPerSecond) ** share
+/** The parts of a precision that are rounded, named so that what costs alike has one name: codes of at most 8 bits are multiplied in another way than longer ones. */
+export function roundingsOf(precision: PrecisionConfig | undefined): string[] {
+  if (!precision) return []
+  return (['weights', 'activations', 'kv', 'gradients'] as const).flatMap(part => {
+    const value = precision[part]
+    if (value === 16 || value === undefined) return []
+    return [`${part} ${typeof value === 'string' ? value : value <= 8 ? 8 : 12}`]
+  })
 }
 
-/** Seconds of one core for training and for scoring a run. */
-export function runSeconds(spec: Spec, run: PlannedRun, rates: Rates): { training: number; scoring: number } {
-  if (!run.point) return { training: 0, scoring: 0 }
-  const { config, n } = run.point
-  const rate = rateOf(rates, config.width)
-  const quantizations = countQuantizations(spec, run)
-  const forward = forwardFlops(config, n) * spec.evaluate.tokens
-  const methods = spec.quantize === undefined ? [] : [spec.quantize].flat().flatMap(entry => entry.methods)
-  const perParameter = methods.length
-    ? methods.reduce((sum, method) => sum + (rates.secondsPerParameter[method] ?? 0), 0) / methods.length
-    : 0
-  return {
-    training: runCost(run).flops / rate,
-    scoring: (forward * (1 + quantizations)) / (rate * rates.scoring) + quantizations * perParameter * n,
+/** Between measured points on straight lines in log-log, beyond them in proportion to the operations; null without points. */
+function interpolate(points: readonly { flops: number; seconds: number }[], flops: number): number | null {
+  if (!points.length) return null
+  const above = points.findIndex(point => point.flops >= flops)
+  if (above <= 0) {
+    const nearest = points[above === 0 ? 0 : points.length - 1]
+    return nearest.seconds * (flops / nearest.flops)
+  }
+  const [low, high] = [points[above - 1], points[above]]
+  const share = Math.log(flops / low.flops) / Math.log(high.flops / low.flops)
+  return low.seconds * (high.seconds / low.seconds) ** share
+}
+
+/** Seconds of one core, by kind of work. */
+export interface RunSeconds {
+  training: number
+  quantizing: number
+  evaluating: number
+}
+
+/** Held-out tokens that a run's own trainer scores: ten times on the way, and at the end. */
+function validations({ config, point, d }: PlannedRun, tokens: number): number {
+  const steps = Math.max(1, Math.round((d ?? 0) / (point?.batch ?? 1)))
+  const { every } = (config['evaluate'] as { every?: number } | undefined) ?? {}
+  const between = every === undefined ? Math.max(1, Math.ceil(steps / 10)) : every / (point?.batch ?? 1)
+  return tokens * (1 + Math.max(0, Math.ceil(steps / between) - 1))
+}
+
+/** Tokens of all requests of a specification's tasks, cut to a context. */
+function requestTokens(spec: Spec, data: DataConfig | undefined, context: number): number {
+  const bytes = data !== undefined && typeof data.tokenizer === 'object' && data.tokenizer.kind === 'bytes'
+  return spec.evaluate.tasks.reduce((sum, name) => {
+    const task = findTask(name)
+    if (!task) return sum
+    const requests = setRequests(task, spec.evaluate.taskData)
+    // A token of a vocabulary is about four characters.
+    return sum + requests.reduce((all, length) => all + Math.min(context, Math.ceil(bytes ? length : length / 4)), 0)
+  }, 0)
+}
+
+/** A function that gives the seconds of one core of a run; of models from elsewhere nothing is known. */
+export function createCosts(spec: Spec, rates: Rates): (run: PlannedRun) => RunSeconds {
+  const points = new Map<string, { flops: number; seconds: number }[]>()
+  for (const { flops, rounding, seconds } of rates.timings)
+    for (const [activity, value] of Object.entries(seconds)) {
+      const id = `${activity} ${rounding}`
+      points.set(
+        id,
+        [...(points.get(id) ?? []), { flops, seconds: value }].sort((a, b) => a.flops - b.flops),
+      )
+    }
+  const known = new Map<string, number>()
+  /** Each rounded part adds what it added alone. */
+  const perToken = (activity: Activity, roundings: readonly string[], flops: number): number => {
+    const id = `${activity} ${roundings.join(',')} ${flops}`
+    const before = known.get(id)
+    if (before !== undefined) return before
+    const plain = interpolate(points.get(`${activity} `) ?? [], flops) ?? 0
+    const extra = roundings.map(name => (interpolate(points.get(`${activity} ${name}`) ?? [], flops) ?? plain) - plain)
+    const seconds = plain + extra.reduce((sum, more) => sum + Math.max(0, more), 0)
+    known.set(id, seconds)
+    return seconds
+  }
+  const contexts = new Map<string, number>()
+  const tokensOfTasks = (data: DataConfig | undefined, context: number) => {
+    const id = `${JSON.stringify(data?.tokenizer)} ${context}`
+    const tokens = contexts.get(id) ?? requestTokens(spec, data, context)
+    contexts.set(id, tokens)
+    return tokens
+  }
+  const { tokens, kl } = spec.evaluate
+  return run => {
+    if (!run.point || run.d === null) return { training: 0, quantizing: 0, evaluating: 0 }
+    const { config, n } = run.point
+    const flops = forwardFlops(config, n)
+    const roundings = roundingsOf(run.config['precision'] as PrecisionConfig)
+    const left = roundings.filter(name => !name.startsWith('weights'))
+    const asked = quantizationsOf(spec, run)
+    const scored = perToken('score', left, flops) * tokens
+    const requests = perToken('request', left, flops) * tokensOfTasks(run.config['data'] as DataConfig, config.context)
+    let quantizing = 0
+    for (const { method, formats } of asked) {
+      const timing = rates.quantize[method]
+      const whole = interpolate(timing?.curve ?? [], flops) ?? 0
+      for (const format of formats) quantizing += whole * (timing?.factors[format] ?? 1)
+    }
+    const count = countQuantizations(spec, run)
+    return {
+      training:
+        perToken('train', roundings, flops) * run.d + perToken('validate', roundings, flops) * validations(run, tokens),
+      quantizing,
+      evaluating: (1 + count) * (scored + requests) + (kl && count ? scored : 0),
+    }
   }
 }
 
@@ -60,7 +155,15 @@ export interface PlanCost {
   flops: number
   seconds: number
   bytes: number
+  /** Seconds of one core, by kind of work. */
+  work: RunSeconds
   byKind: Record<string, { runs: number; flops: number; seconds: number }>
+}
+
+/** The share of a run's training that is its own: of a trunk's shorter run the decay alone. */
+export function ownShare(run: PlannedRun): number {
+  const decay = (run.config['schedule'] as { decay?: number } | undefined)?.decay ?? 0
+  return run.cluster === run.key ? 1 : decay
 }
 
 /** What all runs cost; `seconds` are of the clock with so many processes. A training that serves several token counts counts once. */
@@ -72,19 +175,22 @@ export function planCost(spec: Spec, runs: readonly PlannedRun[], rates: Rates |
     flops: 0,
     seconds: 0,
     bytes: 0,
+    work: { training: 0, quantizing: 0, evaluating: 0 },
     byKind: {},
   }
+  const costs = rates && createCosts(spec, rates)
   let longest = 0
   for (const run of runs) {
     const count = countQuantizations(spec, run)
     total.quantizations += count
     total.evaluations += 1 + count
     const { flops, bytes } = runCost(run)
-    // The decay is a run's own; the rest belongs to the longest one of its trunk, whose key is the cluster's.
-    const decay = (run.config['schedule'] as { decay?: number } | undefined)?.decay ?? 0
-    const own = run.cluster === run.key ? 1 : decay
-    const { training, scoring } = rates ? runSeconds(spec, run, rates) : { training: 0, scoring: 0 }
-    const seconds = training * own + scoring
+    const own = ownShare(run)
+    const { training, quantizing, evaluating } = costs?.(run) ?? { training: 0, quantizing: 0, evaluating: 0 }
+    total.work.training += training * own
+    total.work.quantizing += quantizing
+    total.work.evaluating += evaluating
+    const seconds = training * own + quantizing + evaluating
     total.flops += flops * own
     total.bytes += bytes
     total.seconds += seconds
@@ -100,8 +206,8 @@ export function planCost(spec: Spec, runs: readonly PlannedRun[], rates: Rates |
   return total
 }
 
-/** A run's line in the summary: model and precision apart, what is alike in cost together. */
-function kindOf(run: PlannedRun): string {
+/** A run's line in summaries: model and precision apart, what is alike in cost together. */
+export function kindOf(run: Pick<PlannedRun, 'point'>): string {
   if (!run.point) return 'checkpoint'
   const { family, width, layers } = run.point.model
   return `${family} ${width}x${layers}`

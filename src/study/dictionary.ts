@@ -64,6 +64,7 @@ export const RUN_DICTIONARY: readonly ExportColumn[] = [
   column('flops', 'flops', 'number', 'operations', 'of the training, forward and backward'),
   column('tokens_per_second', 'tokensPerSecond', 'number', 'tokens/s', 'training speed of this run'),
   column('seconds', 'seconds', 'number', 's', 'time of the training'),
+  column('processor_seconds', 'processorSeconds', 'number', 's', 'time of the processor for it'),
   column('checkpoint', 'checkpoint', 'text', 'path', 'folder of the checkpoint, from the study’s folder'),
   column('warnings', 'warnings', 'json', '', 'what a reader of the result should know'),
   column('config', 'config', 'json', '', 'the whole configuration'),
@@ -114,5 +115,7 @@ export const MEASUREMENT_DICTIONARY: readonly ExportColumn[] = [
   ),
   column('tasks', 'tasks', 'json', '', 'accuracies of zero-shot tasks with their standard errors'),
   column('seconds', 'seconds', 'number', 's', 'time of quantizing and scoring'),
+  column('quantize_seconds', 'quantizeSeconds', 'number', 's', 'the part of it before the scoring'),
+  column('processor_seconds', 'processorSeconds', 'number', 's', 'time of the processor for both'),
   ...ORIGIN,
 ]

@@ -158,7 +158,17 @@ function entriesFor(spec: Spec, run: Pick<PlannedRun, 'config'>): QuantizeSpec[]
   return entries.filter(entry => !entry.where || matches(run.config, entry.where))
 }
 
-/** How many quantizations a run has, without making their keys. */
+/** The quantizations of a run, without their keys. */
+export function quantizationsOf(
+  spec: Spec,
+  run: Pick<PlannedRun, 'config'>,
+): { method: QuantizeSpec['methods'][number]; formats: readonly string[]; options: QuantizeSpec }[] {
+  return entriesFor(spec, run).flatMap(entry =>
+    entry.methods.map(method => ({ method, formats: formatsOf(entry), options: entry })),
+  )
+}
+
+/** How many quantizations a run has. */
 export function countQuantizations(spec: Spec, run: Pick<PlannedRun, 'config'>): number {
   return entriesFor(spec, run).reduce((count, entry) => count + formatsOf(entry).length * entry.methods.length, 0)
 }

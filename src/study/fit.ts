@@ -7,6 +7,7 @@ import type { Ledger } from './ledger/open.ts'
 import { allMeasurements, allRuns, saveFit } from './ledger/queries.ts'
 import { rowsForLaw, tableRows } from './rows.ts'
 import type { Spec } from './spec.ts'
+import { openStudy } from './study.ts'
 
 /** What became of one law: a fit, or why there is none. */
 export interface LawFit {
@@ -40,4 +41,19 @@ export async function fitStudy(
     }
   }
   return fits
+}
+
+/** Fits laws to a finished (or half-finished) study; none where none are named. */
+export async function fitFolder(
+  folder: string,
+  laws: readonly string[],
+  options: { bootstrap?: number },
+): Promise<LawFit[]> {
+  if (!laws.length) return []
+  const study = await openStudy(folder)
+  try {
+    return await fitStudy(study.ledger, study.spec, laws, options)
+  } finally {
+    await study.close()
+  }
 }

@@ -19,6 +19,12 @@ export function machineRecord(): Record<string, unknown> {
   return machine
 }
 
+/** Processor time of this process so far, in seconds: what else runs on the machine does not count. */
+export function processorSeconds(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e6
+}
+
 let versions: Record<string, string> | undefined
 
 /** Versions of Bitlaw and of Node. */

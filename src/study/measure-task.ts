@@ -15,7 +15,7 @@ import type { Kernels } from '../tensor/kernels.ts'
 import { bitsOf } from './expand.ts'
 import { appendLine, machineErrorCode, readLines } from './files.ts'
 import { type HeldOut, openHeldOut } from './held-out.ts'
-import { machineRecord, versionRecord } from './machine.ts'
+import { machineRecord, processorSeconds, versionRecord } from './machine.ts'
 import { taskRows } from './task-sets.ts'
 import type { Context, Item, MeasurementOutcome, Outcome, RunOutcome, Task } from './work.ts'
 
@@ -103,6 +103,7 @@ async function scoreQuantized(subject: Subject, item: Item): Promise<Partial<Mea
     order?: 'block' | 'sequential'
   }
   const method = item.method as 'rtn' | 'gptq' | 'awq'
+  const start = performance.now()
   const needsText = method !== 'rtn'
   const quantized = quantizeModel(model, {
     format,
@@ -112,12 +113,14 @@ async function scoreQuantized(subject: Subject, item: Item): Promise<Partial<Mea
     ...(method === 'gptq' ? { gptq: { damp, actOrder, staticGroups } } : {}),
     ...(order ? { order } : {}),
   })
+  const quantizeSeconds = (performance.now() - start) / 1000
   const options: ScoreOptions = { ...subject.options, precision: afterPtq(model.precision) }
   const tasks = await scoreTasks(subject, quantized.model, options)
   const sizes = {
     pPost: bitsOf(format),
     bitsPerParameter: quantized.bitsPerParameter,
     totalBits: quantized.totalBits,
+    quantizeSeconds,
     tasks,
   }
   if (scoring.kl) {
@@ -164,6 +167,11 @@ async function scoreQuantized(subject: Subject, item: Item): Promise<Partial<Mea
 
 async function measureItem(subject: Subject, task: MeasureTask, item: Item): Promise<MeasurementOutcome> {
   const start = performance.now()
+  const processor = processorSeconds()
+  const took = () => ({
+    seconds: (performance.now() - start) / 1000,
+    processorSeconds: processorSeconds() - processor,
+  })
   const base = { key: item.key, run: task.run.key, method: item.method, format: item.format }
   const origin = {
     isa: subject.kernels.isa,
@@ -174,11 +182,11 @@ async function measureItem(subject: Subject, task: MeasureTask, item: Item): Pro
   }
   try {
     const result = item.format === null ? await scoreBaseline(subject) : await scoreQuantized(subject, item)
-    return { ...base, state: 'done', ...result, ...origin, seconds: (performance.now() - start) / 1000 }
+    return { ...base, state: 'done', ...result, ...origin, ...took() }
   } catch (error) {
     // A format that a method cannot do is a result; a machine that cannot go on is not.
     if (machineErrorCode(error) !== undefined || !(error instanceof Error)) throw error
-    return { ...base, state: 'failed', reason: error.message, ...origin, seconds: (performance.now() - start) / 1000 }
+    return { ...base, state: 'failed', reason: error.message, ...origin, ...took() }
   }
 }
 

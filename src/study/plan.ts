@@ -1,6 +1,6 @@
 // Brings the ledger and the queue to what a specification asks for: runs that are missing are added, jobs that are
 // missing are queued, jobs that nobody wants any more are dropped. One transaction, so that a kill leaves the old plan or the new.
-import { runCost } from './cost.ts'
+import { type Rates, runCost } from './cost.ts'
 import { itemsOf, type PlannedRun, plannedColumns } from './expand.ts'
 import { jobId, keyOf } from './key.ts'
 import type { Connection, Ledger } from './ledger/open.ts'
@@ -29,6 +29,11 @@ export interface Planned {
   flops: number
   /** Of what is planned, by the calibration at that time; 0 where none was made. */
   seconds: number
+  /** That calibration, and the processes that were to share the work. */
+  rates?: Rates | null
+  processes?: number
+  /** Of which random share of the study this is the plan. */
+  sample?: { share: number; seed: number } | null
 }
 
 /** Scoring goes before training: it is short, and frees nothing by waiting. */

@@ -9,6 +9,7 @@ import { parse } from 'yaml'
 import { readRows } from '../table/index.ts'
 import { EXPORT_FORMATS } from './export.ts'
 import { takeLock } from './lock.ts'
+import type { StudyProfile } from './profile.ts'
 import { readStudy, type StudyData } from './read.ts'
 import { parseSpec, specJsonSchema } from './spec.ts'
 
@@ -93,7 +94,16 @@ afterAll(() => rmSync(root, { recursive: true, force: true }))
 
 /** What does not depend on the moment. */
 function settled({ runs, measurements }: StudyData): unknown[] {
-  const moments = new Set(['attempts', 'worker', 'startedAt', 'finishedAt', 'seconds', 'tokensPerSecond'])
+  const moments = new Set([
+    'attempts',
+    'worker',
+    'startedAt',
+    'finishedAt',
+    'seconds',
+    'processorSeconds',
+    'quantizeSeconds',
+    'tokensPerSecond',
+  ])
   return [...runs, ...measurements].map(row =>
     Object.fromEntries(Object.entries(row).filter(([name]) => !moments.has(name))),
   )
@@ -158,6 +168,36 @@ test('again, nothing is left to do; status says so; with one more format only th
   const after = await readStudy(out)
   expect(after.measurements.length).toBe(before.measurements.length + 4)
   expect(after.runs).toEqual(before.runs)
+})
+
+test('a random sample is run before the whole, and what was predicted stands beside what it took', async () => {
+  const words = ['study', 'run', spec, '--out', 'sampled', '--threads', '2', '--sample']
+  const sampled = await command([...words, '40%', '--seed', '3', '--json'])
+  expect(sampled.stderr).toBe('')
+  const part = (await readStudy(join(root, 'sampled'))).runs
+  expect(part.length).toBeGreaterThan(0)
+  expect(part.length).toBeLessThan(8)
+  const profile = async () =>
+    JSON.parse((await command(['study', 'profile', join(root, 'sampled'), '--json'])).stdout) as StudyProfile
+  const before = await profile()
+  expect(before).toMatchObject({ sample: { share: 0.4, seed: 3 }, finished: part.length, planned: part.length })
+  for (const kind of ['training', 'quantizing', 'evaluating'] as const) {
+    const { predicted, measured, clock } = before.work[kind]
+    expect(Math.min(predicted, measured, clock)).toBeGreaterThan(0)
+    const sum = before.runs.reduce((all, run) => all + run.work[kind].predicted, 0)
+    expect(sum).toBeCloseTo(predicted, 9)
+  }
+  expect(before.whole.predicted).toBeGreaterThan(before.total.predicted / before.processes)
+  expect((await command(['study', 'run', spec, '--out', 'sampled'])).status).toBe(0)
+  const whole = await readStudy(join(root, 'sampled'))
+  expect(settled(whole)).toEqual(settled(await readStudy(join(root, 'killed'))))
+  for (const run of part) expect(whole.runs).toContainEqual(run)
+  expect(await profile()).toMatchObject({ sample: null, finished: 8 })
+  const wrong = await command([...words, '2'])
+  expect([wrong.status, wrong.stderr]).toEqual([
+    2,
+    "bitlaw: --sample '2' is not a share above 0, at most 1, like 0.05\n",
+  ])
 })
 
 test('exports are tables with every column described, in three formats', async () => {

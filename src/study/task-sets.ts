@@ -7,6 +7,8 @@ import type { HeldOut } from './held-out.ts'
 
 /** Passages of last-word prediction. */
 const PASSAGES = 200
+/** Characters of such a passage with its last word, about. */
+const PASSAGE_CHARACTERS = 400
 /** Held-out documents that they are taken from. */
 const DOCUMENTS = 64
 
@@ -34,4 +36,18 @@ export async function taskRows(task: Task, folder: string | undefined, held: Hel
   const rows = readTaskSet(task, folder)
   read.set(id, rows)
   return rows
+}
+
+/** Lengths in characters of all requests of a task, context and continuation; none where its set cannot be read. */
+export function setRequests(task: Task, folder: string | undefined): number[] {
+  if (folder === undefined) return task.name === 'last_word' ? new Array(PASSAGES).fill(PASSAGE_CHARACTERS) : []
+  try {
+    return readTaskSet(task, folder).flatMap(row => {
+      const { contexts, continuations } = task.example(row)
+      return continuations.map((text, i) => (contexts[i] ?? contexts[0]).length + text.length)
+    })
+  } catch {
+    // What is wrong with a set is said where it is scored.
+    return []
+  }
 }

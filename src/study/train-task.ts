@@ -10,13 +10,18 @@ import { identity } from '../train/resume.ts'
 import { warmupSteps } from '../train/schedule.ts'
 import { type RunResult, TrainingInterrupted, train } from '../train/trainer.ts'
 import { makeFolder } from './files.ts'
-import { machineRecord, versionRecord } from './machine.ts'
+import { machineRecord, processorSeconds, versionRecord } from './machine.ts'
 import type { Context, RunOutcome, Task, TaskRun } from './work.ts'
 
 type TrainTask = Extract<Task, { kind: 'train' }>
 
 /** The row of a run from its trainer's result; the checkpoint's path is kept as seen from the study's folder. */
-export function outcomeOf(run: TaskRun, result: RunResult, study: string, notes: readonly string[] = []): RunOutcome {
+export function outcomeOf(
+  run: TaskRun,
+  result: RunResult,
+  study: string,
+  { processorSeconds = null, notes = [] }: { processorSeconds?: number | null; notes?: readonly string[] } = {},
+): RunOutcome {
   const last = result.checkpoints[result.checkpoints.length - 1]
   return {
     key: run.key,
@@ -37,6 +42,7 @@ export function outcomeOf(run: TaskRun, result: RunResult, study: string, notes:
     epochs: result.epochs,
     tokensPerSecond: result.tokensPerSecond,
     seconds: result.seconds,
+    processorSeconds,
     checkpoint: relative(study, result.checkpoint),
     isa: result.isa,
     threads: result.threads,
@@ -73,8 +79,11 @@ async function trainAlone(
   kernels: Kernels,
   context: Context,
   share: (tokens: number) => number,
-): Promise<{ result: RunResult; notes: string[] }> {
+): Promise<{ result: RunResult; notes: string[]; processorSeconds: number | null }> {
   const notes = dropForeignState(out, kernels)
+  // Of a training that another process began, the time there is not known.
+  const resumed = lastState(out) !== undefined
+  const before = processorSeconds()
   const result = await train(config, {
     out,
     resume: true,
@@ -84,7 +93,7 @@ async function trainAlone(
     onStep: ({ tokens, loss, tokensPerSecond }) => context.progress({ share: share(tokens), loss, tokensPerSecond }),
   })
   dropOptimizer(result.checkpoint)
-  return { result, notes }
+  return { result, notes, processorSeconds: resumed ? null : processorSeconds() - before }
 }
 
 /** The step at which a run leaves the trunk: where its decay begins, or its end. */
@@ -176,11 +185,11 @@ async function trainTrunk(
     const { result, notes: more } = await trainAlone(configs[i], out(i), kernels, context, tokens =>
       progress(tokens, i),
     )
-    outcomes.push(outcomeOf(task.runs[i], result, study, [...notes, ...more]))
+    outcomes.push(outcomeOf(task.runs[i], result, study, { notes: [...notes, ...more] }))
     before += own[i]
   }
   dropOptimizer(longest.checkpoint)
-  outcomes.push(outcomeOf(task.runs[last], longest, study, notes))
+  outcomes.push(outcomeOf(task.runs[last], longest, study, { notes }))
   return outcomes
 }
 
@@ -196,6 +205,6 @@ export async function trainTask(task: TrainTask, kernels: Kernels, context: Cont
   }
   const [config] = configs
   const out = join(task.folder, 'training')
-  const { result, notes } = await trainAlone(config, out, kernels, context, tokens => tokens / config.tokens)
-  return [outcomeOf(task.runs[0], result, studyOf(task), notes)]
+  const { result, ...more } = await trainAlone(config, out, kernels, context, tokens => tokens / config.tokens)
+  return [outcomeOf(task.runs[0], result, studyOf(task), more)]
 }

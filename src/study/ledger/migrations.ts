@@ -54,6 +54,13 @@ export const MIGRATIONS: readonly Migration[] = [
         primary key (study, law)
       );`,
   },
+  {
+    id: 2,
+    name: 'time of the processor, and of quantizing apart from scoring',
+    sql: `
+      alter table bitlaw.run add column processor_seconds float8;
+      alter table bitlaw.measurement add column processor_seconds float8, add column quantize_seconds float8;`,
+  },
 ]
 
 /** An arbitrary number that workers agree on, so that on a server one of them migrates and the others wait. */

@@ -56,6 +56,8 @@ export const run = bitlaw.table(
     flops: real('flops'),
     tokensPerSecond: real('tokens_per_second'),
     seconds: real('seconds'),
+    /** Of the processor, in the process that ended it. */
+    processorSeconds: real('processor_seconds'),
     /** The checkpoint's folder, from the study's folder. */
     checkpoint: text('checkpoint'),
     isa: text('isa'),
@@ -102,6 +104,9 @@ export const measurement = bitlaw.table(
     topAgreement: real('top_agreement'),
     tasks: jsonb('tasks'),
     seconds: real('seconds'),
+    processorSeconds: real('processor_seconds'),
+    /** Of `seconds`, those before the scoring. */
+    quantizeSeconds: real('quantize_seconds'),
     isa: text('isa'),
     threads: integer('threads'),
     build: text('build'),
