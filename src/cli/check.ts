@@ -14,15 +14,17 @@ import {
 import { findKnown, knownSubject, openSubject, type Subject } from '../check/subject.ts'
 import { judge, type MeasuredDamage, TOLERANCE } from '../check/verdict.ts'
 import { tokenizeText } from '../evaluate/loss.ts'
-import { RequestError } from '../formats/error.ts'
+import { didYouMean, RequestError } from '../formats/error.ts'
 import { parseFormat, printFormat } from '../formats/index.ts'
 import { loadModel } from '../model/load.ts'
+import { MODELS } from '../plan/index.ts'
 import { calibrationOf } from '../quantize/calibration-text.ts'
 import { expandFormats } from '../quantize/formats.ts'
 import type { Method } from '../quantize/quantize.ts'
 import { parseQuantity, printQuantity } from '../table/quantity.ts'
 import { createKernels } from '../tensor/index.ts'
 import { lawFits } from './law-fits.ts'
+import { checkOutputFile, readText, wholeNumber } from './options.ts'
 import { printJson, printText, table } from './output.ts'
 import { startProgress } from './progress.ts'
 
@@ -60,11 +62,6 @@ interface CheckOptions {
   out?: string
   threads?: string
   json?: boolean
-}
-
-function readText(path: string): string {
-  if (!existsSync(path)) throw new RequestError(`no text at '${path}'`)
-  return readFileSync(path, 'utf8')
 }
 
 function positive(text: string, name: string): number {
@@ -107,11 +104,11 @@ async function measure(reference: string, options: CheckOptions): Promise<Measur
   const choices = choicesOf(options)
   const whole = readText(options.measure as string)
   const other = options.calibration === undefined ? null : readText(options.calibration)
-  const limit = positive(options.limit, 'limit')
-  const asked = options.context === undefined ? 256 : positive(options.context, 'context')
+  const limit = wholeNumber(options.limit, '--limit')
+  const asked = options.context === undefined ? 256 : wholeNumber(options.context, '--context')
   const model = await loadModel(reference)
   if (!model.tokenizer) throw new RequestError(`model '${reference}' has no tokenizer, so no text can be measured`)
-  const kernels = createKernels({ threads: options.threads === undefined ? undefined : positive(options.threads, 'threads') }) // biome-ignore format: one line
+  const kernels = createKernels({ threads: options.threads === undefined ? undefined : wholeNumber(options.threads, '--threads') }) // biome-ignore format: one line
   const context = Math.min(asked, model.config.context)
   // Without a text of its own, calibration takes the first tenth of the measured text, which is then not scored.
   const cut = other === null && choices.some(({ method }) => method === 'gptq') ? Math.floor(whole.length / 10) : 0
@@ -142,16 +139,25 @@ async function measure(reference: string, options: CheckOptions): Promise<Measur
 
 /** The known model of a name that is no path, else the checkpoint. */
 async function subjectOf(name: string, options: CheckOptions): Promise<Subject> {
-  const given = options.d === undefined ? null : positive(options.d, 'd')
+  const given = options.d === undefined ? null : positive(options.d, '--d')
   const known = findKnown(name)
   if (known && !existsSync(name) && options.measure === undefined) return knownSubject(known, given)
+  // A bare word that is no file can only have been meant as a known model.
+  if (!existsSync(name) && !known && /^[\w.-]+$/.test(name)) {
+    const near = didYouMean(
+      name,
+      MODELS.map(model => model.name),
+    )
+    if (near) throw new RequestError(`no model '${name}'${near}`)
+  }
   return openSubject(known && !existsSync(name) ? known.hub : name, given)
 }
 
 async function checkAction(name: string, options: CheckOptions): Promise<void> {
-  const tolerance = positive(options.tolerance, 'tolerance')
+  const tolerance = positive(options.tolerance, '--tolerance')
   const fits = lawFits(options.law, options.fit, { delta: true })
   if (options.measure !== undefined) readText(options.measure)
+  checkOutputFile(options.out, '--out')
   choicesOf(options)
   const subject = await subjectOf(name, options)
   const predicted = subject.d === null ? [] : predictDamage(fits, subject.n, subject.d, { trained: subject.trained })

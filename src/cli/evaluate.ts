@@ -1,5 +1,5 @@
 // `bitlaw evaluate`: loss, divergence from a reference, zero-shot tasks, for one model or several side by side.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { compare, modelSource, type ReferenceSource } from '../evaluate/divergence.ts'
 import { judgeGate, parseGate } from '../evaluate/gate.ts'
@@ -15,11 +15,11 @@ import { didYouMean, RequestError } from '../formats/error.ts'
 import { parseFormat, printFormat } from '../formats/index.ts'
 import type { Precision } from '../model/config.ts'
 import { type LoadedModel, loadModel } from '../model/load.ts'
-import { parseQuantity } from '../table/quantity.ts'
 import { createKernels } from '../tensor/index.ts'
 import type { Kernels } from '../tensor/kernels.ts'
 import { openTokenizer, type Tokenizer } from '../text/tokenizer.ts'
 import { describe, document, explain, type ModelReport, metricsOf, sampleLines } from './evaluate-output.ts'
+import { checkOutputFile, oneOf, optionalWhole, readText, wholeNumber } from './options.ts'
 import { printJson, printText } from './output.ts'
 import { startProgress } from './progress.ts'
 
@@ -78,19 +78,6 @@ export function register(command: Command): void {
     .option('--threads <n>', 'threads of the kernels')
     .option('--json', 'print one JSON document')
     .action(evaluateCommand)
-}
-
-function positive(text: string | undefined, name: string): number | undefined {
-  if (text === undefined) return undefined
-  const value = parseQuantity(text, 'count', name)
-  if (!Number.isInteger(value) || value < 1) throw new RequestError(`${name} '${text}' is not a positive whole number`)
-  return value
-}
-
-function oneOf<T extends string>(value: string, names: readonly T[], what: string): T {
-  if (!names.includes(value as T))
-    throw new RequestError(`unknown ${what} '${value}', expected one of ${names.join(', ')}${didYouMean(value, names)}`)
-  return value as T
 }
 
 /** The precision to score at: what the checkpoint was trained at (unless `none`), with the given activations and KV instead. */
@@ -230,11 +217,6 @@ async function evaluateByServer(name: string, request: Request): Promise<ModelRe
   return report
 }
 
-function readText(path: string): string {
-  if (!existsSync(path)) throw new RequestError(`no text at '${path}'`)
-  return readFileSync(path, 'utf8')
-}
-
 /** A task with its set, from the folder or the hub, checked before any model is opened. */
 async function openTask(name: string, folder: string | undefined, fewshot: number): Promise<OpenedTask> {
   const task = findTask(name)
@@ -253,20 +235,21 @@ async function evaluateCommand(names: readonly string[], options: EvaluateOption
   if (options.precision !== undefined && options.precision !== 'none')
     throw new RequestError(`precision '${options.precision}' is not known here, expected none`)
   const gate = options.gate === undefined ? [] : parseGate(options.gate)
+  checkOutputFile(options.logSamples, '--log-samples')
   oneOf(options.gateTies, ['pass', 'fail'], 'meaning of ties')
   const dtype = oneOf(options.dtype, ['auto', 'float32', 'bf16'], 'dtype')
   if (options.text !== undefined) readText(options.text)
-  const fewshot = options.numFewshot === '0' ? 0 : (positive(options.numFewshot, 'num-fewshot') as number)
+  const fewshot = wholeNumber(options.numFewshot, '--num-fewshot', 0)
   const request: Request = {
     options,
-    kernels: createKernels({ threads: positive(options.threads, 'threads') }),
+    kernels: createKernels({ threads: optionalWhole(options.threads, '--threads') }),
     tasks: await Promise.all(
       (options.tasks?.split(',') ?? []).map(name => openTask(name.trim(), options.data, fewshot)),
     ),
     windows: oneOf(options.windows, WINDOW_CONVENTIONS, 'windows convention'),
-    context: positive(options.context, 'context'),
-    stride: positive(options.stride, 'stride'),
-    limit: positive(options.limit, 'limit'),
+    context: optionalWhole(options.context, '--context'),
+    stride: optionalWhole(options.stride, '--stride'),
+    limit: optionalWhole(options.limit, '--limit'),
     fewshot,
     reference:
       options.reference === undefined || options.evaluator !== undefined

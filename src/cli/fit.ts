@@ -13,6 +13,7 @@ import {
   type HoldOut,
 } from '../laws/index.ts'
 import { filterRows, mapColumns, parseWhere, readRows } from '../table/index.ts'
+import { checkOutputFile, wholeNumber } from './options.ts'
 import { printJson, printText, table } from './output.ts'
 
 interface Options {
@@ -50,13 +51,6 @@ function pairs(texts: readonly string[], option: string): [string, string][] {
     })
 }
 
-function whole(text: string, option: string, least: number): number {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < least)
-    throw new RequestError(`${option} '${text}' is not a whole number of at least ${least}`)
-  return value
-}
-
 function numberFrom(text: string, option: string): number {
   const value = Number(text)
   if (!Number.isFinite(value)) throw new RequestError(`${option} '${text}' is not a number`)
@@ -83,9 +77,9 @@ export function fitOptionsOf(options: Options): FitOptions {
     objective,
     delta: numberFrom(options.delta, '--delta'),
     holdOut: options.holdOut as HoldOut | undefined,
-    bootstrap: whole(options.bootstrap, '--bootstrap', 0),
-    starts: whole(options.starts, '--starts', 1),
-    seed: whole(options.seed, '--seed', 0),
+    bootstrap: wholeNumber(options.bootstrap, '--bootstrap', 0),
+    starts: wholeNumber(options.starts, '--starts'),
+    seed: wholeNumber(options.seed, '--seed', 0),
     fix: Object.fromEntries(
       pairs(options.fix, '--fix').map(([name, text]) => [name, numberFrom(text, `--fix ${name}`)]),
     ),
@@ -178,8 +172,11 @@ export function register(command: Command): void {
     .option('--json', 'print one JSON document')
     .action(async (file: string, options: Options) => {
       const fitOptions = fitOptionsOf(options)
+      checkOutputFile(options.out, '--out')
+      checkOutputFile(options.svg, '--svg')
       const laws = options.law.split(',').map(name => findLaw(name.trim()))
       const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
+        if (error.code === 'EISDIR') throw new RequestError(`'${file}' is a folder, expected a table of runs`)
         throw new RequestError(error.code === 'ENOENT' ? `no file ${file}` : `cannot read ${file}: ${error.message}`)
       })
       let rows = mapColumns(

@@ -1,11 +1,11 @@
 // `bitlaw generate`: a few words, to see that a model is alive.
-import { existsSync, readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { RequestError } from '../formats/error.ts'
 import { generate } from '../model/generate.ts'
 import { loadModel } from '../model/load.ts'
 import { parseQuantity } from '../table/quantity.ts'
 import { createKernels } from '../tensor/index.ts'
+import { oneOf, readText, wholeNumber } from './options.ts'
 import { printJson } from './output.ts'
 
 interface GenerateVerbOptions {
@@ -40,30 +40,18 @@ export function register(command: Command): void {
     .action(runGenerate)
 }
 
-function readNumber(text: string, name: string, expected: string, test: (value: number) => boolean): number {
-  const value = parseQuantity(text, 'count', name)
-  if (!test(value)) throw new RequestError(`${name} '${text}' is not ${expected}`)
-  return value
-}
-
-const readWhole = (text: string, name: string, least: number) =>
-  readNumber(text, name, `a whole number from ${least}`, value => Number.isSafeInteger(value) && value >= least)
-
 async function runGenerate(name: string, options: GenerateVerbOptions): Promise<void> {
-  const count = readWhole(options.tokens, '--tokens', 0)
-  const temperature = readNumber(options.temperature, '--temperature', 'a number from 0', value => value >= 0)
-  const topK = readWhole(options.topK, '--top-k', 1)
-  const seed = readWhole(options.seed, '--seed', 0)
-  const { dtype } = options
-  if (dtype !== 'auto' && dtype !== 'float32' && dtype !== 'bf16')
-    throw new RequestError(`unknown dtype '${dtype}', expected auto, float32 or bf16`)
+  const count = wholeNumber(options.tokens, '--tokens', 0)
+  const temperature = parseQuantity(options.temperature, 'count', '--temperature')
+  const topK = wholeNumber(options.topK, '--top-k')
+  const seed = wholeNumber(options.seed, '--seed', 0)
+  const threads = options.threads === undefined ? {} : { threads: wholeNumber(options.threads, '--threads') }
+  const dtype = oneOf(options.dtype, ['auto', 'float32', 'bf16'], 'dtype')
   if (options.precision !== undefined && options.precision !== 'none')
     throw new RequestError(`--precision '${options.precision}' is not none`)
   if (options.prompt !== undefined && options.promptFile !== undefined)
     throw new RequestError('--prompt and --prompt-file exclude each other')
-  if (options.promptFile !== undefined && !existsSync(options.promptFile))
-    throw new RequestError(`no file '${options.promptFile}'`)
-  const prompt = options.promptFile === undefined ? (options.prompt ?? '') : readFileSync(options.promptFile, 'utf8')
+  const prompt = options.promptFile === undefined ? (options.prompt ?? '') : readText(options.promptFile)
 
   const model = await loadModel(name, {
     dtype,
@@ -77,9 +65,7 @@ async function runGenerate(name: string, options: GenerateVerbOptions): Promise<
     if (first === null) throw new RequestError(`model '${name}' has no token that begins a text, expected a --prompt`)
     ids = Int32Array.of(first)
   }
-  const kernels = createKernels(
-    options.threads === undefined ? {} : { threads: readWhole(options.threads, '--threads', 1) },
-  )
+  const kernels = createKernels(threads)
   const precision = options.precision === 'none' ? null : model.precision
   const bf16 =
     dtype === 'bf16' || (dtype === 'auto' && (model.storedDtype === 'BF16' || model.bitlaw?.['compute'] === 'bf16'))

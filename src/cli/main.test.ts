@@ -54,6 +54,21 @@ describe.concurrent('the command', () => {
       [['formats', '--shape', '4xa'], /^bitlaw: shape '4xa' is not a list of whole numbers/],
       [['formats', 'int9x'], /^bitlaw: unknown format 'int9x' \(did you mean int9\?\)\n$/],
       [['help', 'nothing'], /^bitlaw: unknown verb 'nothing'/],
+      [['laws', 'kumr'], /^bitlaw: unknown law 'kumr' \(did you mean kumar\?\), expected one of /],
+      [['plan'], /^bitlaw: plan needs a word more, expected one of train, serve, devices\n$/],
+      [['study'], /^bitlaw: study needs a word more, expected one of run, status, .*repair\n$/],
+      [['study', 'rn'], /^bitlaw: unknown command 'rn' \(did you mean run\?\)\n$/],
+      [['laws', 'kumar', 'gmse'], /^bitlaw: too many arguments: expected 1, got 2\n$/],
+      [['check', 'lama-3-8b'], /^bitlaw: no model 'lama-3-8b' \(did you mean llama-3-8b\?\)\n$/],
+      [['fit', folder, '--law', 'chinchilla'], /^bitlaw: '.*' is a folder, expected a table of runs\n$/],
+      [
+        ['fit', 'x', '--law', 'chinchilla', '--out', 'no/x.json'],
+        /^bitlaw: --out 'no\/x\.json' lies in a folder that does not exist\n$/,
+      ],
+      [['plan', 'train', '--compute', '1e21', '--svg', folder], /^bitlaw: --svg '.*' is a folder, expected a file\n$/],
+      [['plan', 'train', '--compute', 'much'], /^bitlaw: --compute 'much' is not a quantity/],
+      [['generate', '.', '--threads', '0'], /^bitlaw: --threads '0' is not a positive whole number\n$/],
+      [['check', 'llama-3-8b', '--measure', folder], /^bitlaw: '.*' is a folder, expected a file with text\n$/],
     ]
     await Promise.all(
       wrong.map(async ([words, message]) => {

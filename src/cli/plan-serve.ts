@@ -7,6 +7,7 @@ import { parseFormat } from '../formats/index.ts'
 import * as plan from '../plan/index.ts'
 import { parseQuantity, printQuantity } from '../table/quantity.ts'
 import { lawFits } from './law-fits.ts'
+import { wholeNumber } from './options.ts'
 import { printJson, printText, table } from './output.ts'
 import { findDevice, parseBits, quantity } from './plan-options.ts'
 
@@ -43,30 +44,23 @@ async function findModel(name: string, d: number | null): Promise<Subject> {
   )
 }
 
-/** A positive whole number. */
-function count(text: string, name: string): number {
-  const value = parseQuantity(text, 'count', name)
-  if (!Number.isInteger(value) || value < 1) throw new RequestError(`${name} '${text}' is not a positive whole number`)
-  return value
-}
-
 /** The action of `bitlaw plan serve`. */
 export async function serveAction(names: readonly string[], options: ServeOptions): Promise<void> {
   const device = findDevice(options.device)
   const [fit] = lawFits(options.law, options.fit === undefined ? [] : [options.fit], { delta: true })
   const problem: plan.ServeProblem = {
     device,
-    memory: quantity(options.memory, 'bytes', 'memory'),
-    context: count(options.context, 'context'),
-    batch: count(options.batch, 'batch'),
-    minTokensPerSecond: quantity(options.minSpeed, 'count', 'min-speed'),
+    memory: quantity(options.memory, 'bytes', '--memory'),
+    context: wholeNumber(options.context, '--context'),
+    batch: wholeNumber(options.batch, '--batch'),
+    minTokensPerSecond: quantity(options.minSpeed, 'count', '--min-speed'),
     formats: options.formats.split(',').map(format => format.trim()),
     embeddings: options.embeddings,
     kvFormat: options.kv,
-    activationBits: parseBits(options.activations, 'activations').low,
+    activationBits: parseBits(options.activations, '--activations').low,
   }
   for (const format of [options.embeddings, options.kv]) parseFormat(format)
-  const d = options.d === undefined ? null : parseQuantity(options.d, 'count', 'd')
+  const d = options.d === undefined ? null : parseQuantity(options.d, 'count', '--d')
   const wanted = names.length > 0 ? names : plan.MODELS.map(model => model.name)
   const subjects: Subject[] = []
   for (const name of wanted) subjects.push(await findModel(name, d))

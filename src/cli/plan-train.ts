@@ -8,6 +8,7 @@ import { planFigure } from '../plan/figure.ts'
 import * as plan from '../plan/index.ts'
 import { printQuantity } from '../table/quantity.ts'
 import { lawFits } from './law-fits.ts'
+import { checkOutputFile } from './options.ts'
 import { printJson, printText, table } from './output.ts'
 import { findDevice, parseBits, quantity } from './plan-options.ts'
 
@@ -44,16 +45,16 @@ export interface TrainOptions {
 
 /** Bits of all parts alike, or, where a part has its own, bounds of each. */
 function bitsOption({ bits, pw, pa, pkv }: TrainOptions): plan.TrainProblem['bits'] {
-  const all = parseBits(bits, 'bits')
+  const all = parseBits(bits, '--bits')
   if (pw === undefined && pa === undefined && pkv === undefined) return all.low === all.high ? plan.tied(all.low) : all
-  const part = (text: string | undefined, name: string) => (text === undefined ? all : parseBits(text, name))
+  const part = (text: string | undefined, name: string) => (text === undefined ? all : parseBits(text, `--${name}`))
   return { pw: part(pw, 'pw'), pa: part(pa, 'pa'), pkv: part(pkv, 'pkv') }
 }
 
 /** Bits after training: of the codes, which laws read, and per parameter, which memory holds. */
 function servedBits(text: string | undefined): { postBits?: number; servingBits?: number } {
   if (text === undefined) return {}
-  if (/^[\d.]+$/.test(text)) return { postBits: parseBits(text, 'serve').low }
+  if (/^[\d.]+$/.test(text)) return { postBits: parseBits(text, '--serve').low }
   const format = parseFormat(text)
   return { postBits: codeBits(format), servingBits: bitsPerParameter(format) }
 }
@@ -64,13 +65,13 @@ function budgetOf(
   device: plan.Device,
   economics: plan.Economics,
 ): { flops?: number; name: string } {
-  const hours = quantity(options.hours, 'count', 'hours')
-  const money = quantity(options.money, 'money', 'money')
+  const hours = quantity(options.hours, 'count', '--hours')
+  const money = quantity(options.money, 'money', '--money')
   const bought = money === undefined ? undefined : plan.flopsFor(money, device, economics)
   if (bought === null) throw new RequestError(`device '${device.name}' has no price to rent, give --price`)
   const budgets = (
     [
-      ['compute', quantity(options.compute, 'flops', 'compute')],
+      ['compute', quantity(options.compute, 'flops', '--compute')],
       ['hours', hours === undefined ? undefined : hours * 3600 * device.flops.bf16 * economics.utilization],
       ['money', bought],
     ] as const
@@ -84,32 +85,35 @@ function problemOf(options: TrainOptions, device: plan.Device, compute: number |
   const cost = options.cost ?? (options.hours !== undefined || options.money !== undefined ? 'device' : 'bits')
   if (!['bits', 'device'].includes(cost))
     throw new RequestError(`unknown cost model '${cost}', expected bits or device`)
-  const data = quantity(options.data, 'count', 'data')
+  const data = quantity(options.data, 'count', '--data')
   if (options.repeat && data === undefined)
     throw new RequestError('--repeat needs --data, the distinct tokens there are')
   return {
     compute,
-    loss: quantity(options.loss, 'count', 'loss'),
-    n: quantity(options.n, 'count', 'n'),
-    d: quantity(options.d, 'count', 'd'),
+    loss: quantity(options.loss, 'count', '--loss'),
+    n: quantity(options.n, 'count', '--n'),
+    d: quantity(options.d, 'count', '--d'),
     data: data === undefined ? undefined : { tokens: data, repeat: options.repeat ?? false },
-    trainingMemory: quantity(options.memory, 'bytes', 'memory'),
-    servingMemory: quantity(options.servingMemory, 'bytes', 'serving-memory'),
-    inferenceTokens: quantity(options.inferenceTokens, 'count', 'inference-tokens'),
+    trainingMemory: quantity(options.memory, 'bytes', '--memory'),
+    servingMemory: quantity(options.servingMemory, 'bytes', '--serving-memory'),
+    inferenceTokens: quantity(options.inferenceTokens, 'count', '--inference-tokens'),
     ...servedBits(options.serve),
     bits: bitsOption(options),
-    vocab: quantity(options.vocab, 'count', 'vocab'),
+    vocab: quantity(options.vocab, 'count', '--vocab'),
     cost: cost === 'bits' ? { kind: 'bits' } : { kind: 'device', device },
   }
 }
 
 /** The action of `bitlaw plan train`. */
 export function trainAction(options: TrainOptions): void {
+  checkOutputFile(options.svg, '--svg')
+  checkOutputFile(options.frontier, '--frontier')
+  checkOutputFile(options.study, '--study')
   const device = findDevice(options.device)
-  const utilization = quantity(options.utilization, 'count', 'utilization') as number
+  const utilization = quantity(options.utilization, 'count', '--utilization') as number
   if (utilization > 1)
-    throw new RequestError(`utilization '${options.utilization}' is above 1, expected a share like 0.4`)
-  const pricePerHour = quantity(options.price, 'money', 'price')
+    throw new RequestError(`--utilization '${options.utilization}' is above 1, expected a share like 0.4`)
+  const pricePerHour = quantity(options.price, 'money', '--price')
   const economics: plan.Economics = { ...plan.ECONOMICS, utilization, pricePerHour }
   const budget = budgetOf(options, device, economics)
   const problem = problemOf(options, device, budget.flops)

@@ -1,11 +1,11 @@
 // `bitlaw quantize`: a quantized checkpoint, or a table of what several formats cost.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import type { Command } from 'commander'
 import { compare } from '../evaluate/divergence.ts'
 import { type ScoreOptions, tokenizeText } from '../evaluate/loss.ts'
 import { WINDOW_CONVENTIONS } from '../evaluate/windows.ts'
-import { didYouMean, type Format, parseFormat, printFormat, RequestError } from '../formats/index.ts'
+import { type Format, parseFormat, printFormat, RequestError } from '../formats/index.ts'
 import { type LoadedModel, loadModel } from '../model/load.ts'
 import { allocate } from '../quantize/allocate.ts'
 import type { Calibration } from '../quantize/calibration.ts'
@@ -30,6 +30,7 @@ import { measureChoices } from '../quantize/sensitivity.ts'
 import { defaultSolvers } from '../quantize/solvers.ts'
 import { parseQuantity, printQuantity } from '../table/quantity.ts'
 import { createKernels } from '../tensor/index.ts'
+import { oneOf, optionalWhole, readText } from './options.ts'
 import { printJson, printText, table } from './output.ts'
 import { startProgress } from './progress.ts'
 
@@ -114,24 +115,6 @@ export function register(command: Command): void {
     .action(quantizeCommand)
 }
 
-function oneOf<T extends string>(value: string, names: readonly T[], what: string): T {
-  if (!names.includes(value as T))
-    throw new RequestError(`unknown ${what} '${value}', expected one of ${names.join(', ')}${didYouMean(value, names)}`)
-  return value as T
-}
-
-function whole(text: string | undefined, name: string): number | undefined {
-  if (text === undefined) return undefined
-  const value = parseQuantity(text, 'count', name)
-  if (!Number.isInteger(value) || value < 1) throw new RequestError(`${name} '${text}' is not a positive whole number`)
-  return value
-}
-
-function readText(path: string): string {
-  if (!existsSync(path)) throw new RequestError(`no text at '${path}'`)
-  return readFileSync(path, 'utf8')
-}
-
 /** One format for all tensors, a mixture, or a choice for each. */
 interface Plan {
   name: string
@@ -195,7 +178,7 @@ async function budgetPlan(options: Options, model: LoadedModel): Promise<{ plan:
     ({ spec }) => !(options.embeddings && (spec.kind === 'embedding' || spec.name === 'head.weight')),
   )
   const source = options.calibration ?? options.evaluate
-  const threads = whole(options.threads, 'threads') ?? availableParallelism()
+  const threads = optionalWhole(options.threads, '--threads') ?? availableParallelism()
   const measured =
     source === undefined || !model.tokenizer
       ? null
@@ -288,7 +271,7 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
   if (options.format !== undefined)
     for (const word of expandFormats(options.format)) if (!RECIPES.includes(word as Recipe)) parseFormat(word)
   if (options.evaluate !== undefined) readText(options.evaluate)
-  const threads = whole(options.threads, 'threads') ?? availableParallelism()
+  const threads = optionalWhole(options.threads, '--threads') ?? availableParallelism()
 
   const model = await loadModel(reference, {
     dtype: dtype === 'bf16' ? 'bf16' : 'auto',
@@ -323,8 +306,8 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
   if (options.calibration !== undefined) {
     if (!model.tokenizer) throw new RequestError(`model '${reference}' has no tokenizer to read calibration text with`)
     calibration = await calibrationOf(readText(options.calibration), model.tokenizer, {
-      sequences: whole(options.calibrationSequences, 'calibration sequences'),
-      length: whole(options.calibrationLength, 'calibration length') ?? Math.min(model.config.context, 2048),
+      sequences: optionalWhole(options.calibrationSequences, '--calibration-sequences'),
+      length: optionalWhole(options.calibrationLength, '--calibration-length') ?? Math.min(model.config.context, 2048),
     })
   } else if (method !== 'rtn')
     throw new RequestError(`method ${method} needs calibration text, give --calibration FILE`)
@@ -349,9 +332,9 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
   const scoring: ScoreOptions = {
     compute: dtype === 'bf16' ? 'bf16' : 'float',
     precision: model.precision ? { ...model.precision, weights: null } : null,
-    context: whole(options.context, 'context'),
-    stride: whole(options.stride, 'stride'),
-    limit: whole(options.limit, 'limit'),
+    context: optionalWhole(options.context, '--context'),
+    stride: optionalWhole(options.stride, '--stride'),
+    limit: optionalWhole(options.limit, '--limit'),
     windows,
   }
   if (options.evaluate !== undefined && !model.tokenizer)
@@ -395,7 +378,7 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
       order,
       gptq: {
         damp,
-        blocksize: whole(options.blocksize, 'blocksize'),
+        blocksize: optionalWhole(options.blocksize, '--blocksize'),
         actOrder: options.actOrder,
         staticGroups: options.staticGroups,
         groupScales,

@@ -15,18 +15,13 @@ import type { Spec } from '../study/spec.ts'
 import { taskName } from '../study/status.ts'
 import { runStudy } from '../study/study.ts'
 import { parseQuantity, printQuantity } from '../table/quantity.ts'
+import { optionalWhole } from './options.ts'
 import { printJson, printText, table } from './output.ts'
 import { startProgress } from './progress.ts'
 import { placeOf, type StudyOptions } from './study-place.ts'
 import { printFits, printProfile, printRows } from './study-tables.ts'
 
-function processesOf(options: StudyOptions): number {
-  if (options.threads === undefined) return usualProcesses()
-  const threads = parseQuantity(options.threads, 'count', '--threads')
-  if (!Number.isSafeInteger(threads) || threads < 1)
-    throw new RequestError(`--threads '${options.threads}' is not a whole number from 1`)
-  return threads
-}
+const processesOf = (options: StudyOptions): number => optionalWhole(options.threads, '--threads') ?? usualProcesses()
 
 function sampleOf(options: StudyOptions): { share: number; seed: number } | null {
   if (options.sample === undefined) return null

@@ -2,17 +2,18 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { Command } from 'commander'
-import { didYouMean, RequestError } from '../formats/error.ts'
+import { RequestError } from '../formats/error.ts'
 import { writeReport } from '../report/report.ts'
 import { describeStudy } from '../report/summary.ts'
-import { EXPORT_FORMATS, type ExportFormat, exportStudy } from '../study/export.ts'
+import { EXPORT_FORMATS, exportStudy } from '../study/export.ts'
 import { fitFolder } from '../study/fit.ts'
 import { importRows } from '../study/import.ts'
 import { profileStudy } from '../study/profile.ts'
 import { readStudy, studyStatus } from '../study/read.ts'
 import { repairStudy } from '../study/repair.ts'
 import { openStudy } from '../study/study.ts'
-import { parseQuantity, printQuantity } from '../table/quantity.ts'
+import { printQuantity } from '../table/quantity.ts'
+import { oneOf, wholeNumber } from './options.ts'
 import { printJson, printText } from './output.ts'
 import { placeOf, type StudyOptions } from './study-place.ts'
 import { runVerb } from './study-run.ts'
@@ -75,7 +76,7 @@ async function fitVerb(path: string, options: StudyOptions): Promise<void> {
   const laws = options.laws?.split(',').map(name => name.trim()) ?? spec.fit?.laws ?? []
   if (!laws.length) throw new RequestError(`the study '${spec.name}' names no laws to fit, expected --laws or fit.laws`)
   const bootstrap =
-    options.bootstrap === undefined ? {} : { bootstrap: parseQuantity(options.bootstrap, 'count', '--bootstrap') }
+    options.bootstrap === undefined ? {} : { bootstrap: wholeNumber(options.bootstrap, '--bootstrap', 0) }
   const fits = await fitFolder(folder, laws, bootstrap)
   if (options.json) printJson({ study: spec.name, fits: fits.map(one => one.fit ?? one) })
   else printFits(fits)
@@ -103,11 +104,7 @@ async function profileVerb(path: string, options: StudyOptions): Promise<void> {
 
 async function exportVerb(path: string, options: StudyOptions): Promise<void> {
   const { folder } = placeOf(path, undefined)
-  const format = options.format as ExportFormat
-  if (!EXPORT_FORMATS.includes(format))
-    throw new RequestError(
-      `unknown format '${options.format}', expected one of ${EXPORT_FORMATS.join(', ')}${didYouMean(String(options.format), EXPORT_FORMATS)}`,
-    )
+  const format = oneOf(String(options.format), EXPORT_FORMATS, 'format')
   const files = exportStudy(await readStudy(folder), options.out ?? join(folder, 'export'), format)
   if (options.json) printJson({ files })
   else for (const file of files) printText(file)

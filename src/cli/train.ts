@@ -4,11 +4,12 @@ import { basename, dirname, extname, join } from 'node:path'
 import type { Command } from 'commander'
 import { parse } from 'yaml'
 import { RequestError } from '../formats/error.ts'
-import { parseQuantity, printQuantity } from '../table/quantity.ts'
+import { printQuantity } from '../table/quantity.ts'
 import { parseRunConfig, type RunConfig } from '../train/config.ts'
 import { type Estimate, estimateRun } from '../train/estimate.ts'
 import type { RunResult } from '../train/result.ts'
 import { TrainingInterrupted, train } from '../train/trainer.ts'
+import { wholeNumber } from './options.ts'
 import { printJson, printText, table } from './output.ts'
 import { startProgress } from './progress.ts'
 
@@ -47,7 +48,9 @@ function readConfig(path: string, seed: string | undefined): RunConfig {
   try {
     value = parse(readFileSync(path, 'utf8'))
   } catch (error) {
-    throw new RequestError(`run configuration '${path}' is not YAML: ${(error as Error).message.split('\n')[0]}`)
+    throw new RequestError(
+      `run configuration '${path}' is not YAML: ${(error as Error).message.split('\n')[0].replace(/:$/, '')}`,
+    )
   }
   const run = parseRunConfig(value, `run configuration '${path}'`)
   const place = (source: string) => {
@@ -59,7 +62,7 @@ function readConfig(path: string, seed: string | undefined): RunConfig {
   const { train: trainSource, valid, tokenizer } = run.data
   return {
     ...run,
-    ...(seed === undefined ? {} : { seed: readCount(seed, '--seed', 0) }),
+    ...(seed === undefined ? {} : { seed: wholeNumber(seed, '--seed', 0) }),
     data: {
       train: placeAll(trainSource),
       valid: typeof valid === 'string' || Array.isArray(valid) ? placeAll(valid) : valid,
@@ -68,16 +71,9 @@ function readConfig(path: string, seed: string | undefined): RunConfig {
   }
 }
 
-function readCount(text: string, name: string, least: number): number {
-  const value = parseQuantity(text, 'count', name)
-  if (!Number.isSafeInteger(value) || value < least)
-    throw new RequestError(`${name} '${text}' is not a whole number from ${least}`)
-  return value
-}
-
 async function runTrain(path: string, options: TrainVerbOptions): Promise<void> {
   const run = readConfig(path, options.seed)
-  const threads = options.threads === undefined ? {} : { threads: readCount(options.threads, '--threads', 1) }
+  const threads = options.threads === undefined ? {} : { threads: wholeNumber(options.threads, '--threads') }
   const onNotice = (text: string) => process.stderr.write(`bitlaw: ${text}\n`)
   if (options.dryRun) {
     const estimate = await estimateRun(run, { ...threads, onNotice })

@@ -57,7 +57,8 @@ export function findLaw(name: string): Law {
   const law = LAWS.find(candidate => candidate.name === (ALIASES[name] ?? name))
   if (law) return law
   const names = LAWS.map(candidate => candidate.name)
-  throw new RequestError(`unknown law '${name}'${didYouMean(name, names)}, expected one of ${names.join(', ')}`)
+  const near = didYouMean(name, [...names, ...Object.keys(ALIASES)])
+  throw new RequestError(`unknown law '${name}'${near}, expected one of ${names.join(', ')}`)
 }
 
 /** What a law with these parameters says about a configuration (N, D, and bits: absent = 16); pure and cheap. */
