@@ -37,9 +37,11 @@ const REAL: Shape = {
   tied: true,
 }
 
-function toBf16(values: Weights): Uint16Array {
-  const bits = new Uint32Array(Float32Array.from(values).buffer)
-  return Uint16Array.from(bits, bit => (bit + 0x7fff + ((bit >>> 16) & 1)) >>> 16)
+function toBf16(values: Float32Array): Uint16Array {
+  const bits = new Uint32Array(values.buffer)
+  const halves = new Uint16Array(bits.length)
+  for (let i = 0; i < bits.length; i++) halves[i] = (bits[i] + 0x7fff + ((bits[i] >>> 16) & 1)) >>> 16
+  return halves
 }
 
 /** Weights of no meaning but the usual size: speed does not depend on them. */
@@ -53,7 +55,7 @@ function makeModel(shape: Shape, compute: Compute): Model {
   for (const { name, shape: sizes, kind } of parameterSpecs(config)) {
     const values = new Float32Array(sizeOf(sizes))
     for (let i = 0; i < values.length; i++)
-      values[i] = kind === 'norm' ? 1 : (((i * 2654435761) >>> 0) / 2 ** 32 - 0.5) * 0.07
+      values[i] = kind === 'norm' ? 1 : ((Math.imul(i, 0x9e3779b1) >>> 0) / 2 ** 32 - 0.5) * 0.07
     parameters.set(name, compute === 'bf16' && kind !== 'norm' ? toBf16(values) : values)
   }
   return { config, parameters }
@@ -76,7 +78,7 @@ export function run({ shapes = 'small,medium,large,real', threads = '2', peer }:
       const ids = Int32Array.from({ length: batch * context }, (_, i) => (i * 7919 + 13) % vocab)
       const targets = Int32Array.from(ids, (_, i) => ((i + 1) % context === 0 ? -1 : ids[i + 1]))
       return (['bf16', 'float'] as const).map(compute => {
-        const inference = createInference(makeModel(shape, compute), kernels, { compute })
+        const inference = createInference(makeModel(shape, compute), kernels, { compute, constant: true })
         inference.losses(ids, targets, batch, context)
         let best = Number.POSITIVE_INFINITY
         for (let i = 0; i < 3; i++) {

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "boundary.h"
 #include "head.h"
+#include "kept_weights.h"
 
 namespace bitlaw {
 
@@ -99,7 +99,7 @@ static void embedBackwardCall(const Napi::CallbackInfo& info) {
   });
 }
 
-/** crossEntropy(engine, x, weight, rows, width, vocab, bias, targets, losses, softcap, bf16, gradient, scale, dx, dWeight, dBias) */
+/** crossEntropy(engine, x, weight, rows, width, vocab, bias, targets, losses, softcap, bf16, gradient: kept; or scale, dx, dWeight, dBias) */
 static void crossEntropyCall(const Napi::CallbackInfo& info) {
   Arguments args(info);
   Engine& engine = args.engine();
@@ -115,12 +115,15 @@ static void crossEntropyCall(const Napi::CallbackInfo& info) {
   head.softcap = static_cast<float>(args.number("softcap"));
   head.bf16 = args.flag();
   head.gradient = args.flag();
-  head.scale = static_cast<float>(args.number("scale"));
-  if (head.gradient) {
-    head.dx = args.floats("dx", rows * width);
-    head.dWeight = args.floatsOrNull("dWeight", vocab * width);
-    head.dBias = args.floatsOrNull("dBias", vocab);
+  if (!head.gradient) {
+    head.kept = keptOf(args, engine, args.next(), head.weight, LinearRounding{{}, {}, {}, false, head.bf16});
+    if (vocab > 0) losses(engine, head);
+    return;
   }
+  head.scale = static_cast<float>(args.number("scale"));
+  head.dx = args.floats("dx", rows * width);
+  head.dWeight = args.floatsOrNull("dWeight", vocab * width);
+  head.dBias = args.floatsOrNull("dBias", vocab);
   if (vocab > 0) crossEntropy(engine, head);
 }
 

@@ -1,8 +1,7 @@
 // JavaScript's view of linear.cpp and linear_backward.cpp.
 #include <algorithm>
 
-#include "boundary.h"
-#include "linear.h"
+#include "kept_weights.h"
 
 namespace bitlaw {
 
@@ -47,15 +46,33 @@ static void linearCall(const Napi::CallbackInfo& info) {
   size_t rows = args.count("rows"), inputs = args.count("inputs");
   Source x = args.matrix(data, "x", rows, inputs);
   Napi::Array list = args.list("parts");
+  const LinearRounding rounding = roundingOf(args);
   std::vector<ForwardPart> parts;
   for (uint32_t i = 0; i < list.Length(); i++) {
     Napi::Object part = list.Get(i).As<Napi::Object>();
     size_t outputs = outputsOf(args, part);
     Napi::Value bias = part.Get("bias"), residual = part.Get("residual");
-    parts.push_back({args.matrix(part.Get("weight"), "weight", outputs, inputs), given(bias) ? args.floats(bias, "bias", outputs) : nullptr,
+    Source weight = args.matrix(part.Get("weight"), "weight", outputs, inputs);
+    parts.push_back({weight, keptOf(args, engine, part.Get("kept"), weight, rounding), given(bias) ? args.floats(bias, "bias", outputs) : nullptr,
                      given(residual) ? args.floats(residual, "residual", rows * outputs) : nullptr, args.floats(part.Get("y"), "y", rows * outputs)});
   }
-  linear(engine, x, parts, roundingOf(args));
+  linear(engine, x, parts, rounding);
+}
+
+/** keepWeights(engine, weight, outputs, inputs, weights, activations, gradients, clipped, bf16): an External */
+static Napi::Value keepWeightsCall(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  Engine& engine = args.engine();
+  Napi::Value data = args.next();
+  size_t outputs = args.count("outputs"), inputs = args.count("inputs");
+  Source weight = args.matrix(data, "weight", outputs, inputs);
+  KeptWeights* kept = keepWeights(engine, weight, roundingOf(args)).release();
+  const int64_t bytes = static_cast<int64_t>(kept->bytes());
+  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), bytes);
+  return Napi::External<KeptWeights>::New(info.Env(), kept, [bytes](Napi::Env env, KeptWeights* data) {
+    delete data;
+    Napi::MemoryManagement::AdjustExternalMemory(env, -bytes);
+  });
 }
 
 /** linearBackward(engine, x, rows, inputs, parts, dx, accumulate, weights, activations, gradients, clipped, bf16) */
@@ -123,6 +140,7 @@ void registerLinear(Napi::Env env, Napi::Object exports) {
   exports["roundCodes"] = Napi::Function::New<roundCodesCall>(env);
   exports["roundBf16"] = Napi::Function::New<roundBf16Call>(env);
   exports["biasGradient"] = Napi::Function::New<biasGradientCall>(env);
+  exports["keepWeights"] = Napi::Function::New<keepWeightsCall>(env);
   exports["linear"] = Napi::Function::New<linearCall>(env);
   exports["linearBackward"] = Napi::Function::New<linearBackwardCall>(env);
 }

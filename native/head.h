@@ -4,9 +4,13 @@
 
 namespace bitlaw {
 
+struct KeptWeights;
+
 struct Head {
   Source x;
   Source weight;
+  /** The weight packed before; null: it is packed now. */
+  const KeptWeights* kept;
   const float* bias;
   const int32_t* targets;
   float* losses;
@@ -21,5 +25,7 @@ struct Head {
 };
 
 void crossEntropy(Engine&, const Head&);
+/** The losses alone. */
+void losses(Engine&, const Head&);
 
 }  // namespace bitlaw

@@ -24,8 +24,12 @@ struct LinearRounding {
   bool bf16 = false;
 };
 
+struct KeptWeights;
+
 struct ForwardPart {
   Source weight;
+  /** The weight packed before; null: it is packed now. */
+  const KeptWeights* kept;
   const float* bias;
   const float* residual;
   float* y;

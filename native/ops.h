@@ -187,6 +187,13 @@ struct Ops {
   void (*logSoftmax)(float* row, size_t n);
   /** The loss of a row of logits; with `gradient` the row becomes scale * (softmax - one at the target) but for the factor that is returned. softcap 0: none. */
   Loss (*lossRow)(float* row, size_t n, int32_t target, float softcap, float scale, bool gradient);
+  /**
+   * Takes the next columns of rows of logits into their sums of exponentials: tops (rows) the largest so far, sums (rows,
+   * lanes) of e^(logit - top), to be added up by sumLanes. Logits are capped in place where softcap > 0.
+   */
+  void (*sumExp)(float* logits, size_t stride, size_t rows, size_t columns, float softcap, float* tops, float* sums);
+  float (*sumLanes)(const float* sums);
+  size_t lanes;
   void (*adamw)(const Step&, size_t from, size_t count);
   double (*sumSquares)(const float* x, size_t n);
 

@@ -3,6 +3,7 @@
 #include "attention_body.h"
 #include "pack_body.h"
 #include "product_body.h"
+#include "scores_body.h"
 #include "vector_body.h"
 
 namespace bitlaw::PATH {
@@ -40,6 +41,9 @@ constexpr Ops table() {
   ops.activationBackward = activationBackward;
   ops.logSoftmax = logSoftmax;
   ops.lossRow = lossRow;
+  ops.sumExp = sumExp;
+  ops.sumLanes = sumLanes;
+  ops.lanes = W;
   ops.adamw = adamw;
   ops.sumSquares = sumSquares;
   ops.attentionScratch = attentionScratch;

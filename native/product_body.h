@@ -178,7 +178,10 @@ void product(const Product& p) {
           size_t rows = (block + 1) * p.rowCount / blocks - row;
           size_t at = row * p.outStride + column + part;
           for (size_t r = 0; r < rows; r++)
-            for (size_t c = 0; c < lanes; c += 16) prefetchOut(p.out + at + r * p.outStride + c);
+            for (size_t c = 0; c < lanes; c += 16) {
+              prefetchOut(p.out + at + r * p.outStride + c);
+              if (e.add && e.add != p.out) __builtin_prefetch(e.add + at + r * p.outStride + c);
+            }
           tileFor<Units>(rows, vectors)(p.rows + row * p.rowStride + s0 * p.stepStride, p.rowStride, p.stepStride, panel + part, width, steps, p.out + at,
                                         p.outStride, e, e.add ? e.add + at : nullptr, row, column + part, lanes, next + block * steps * aheadStep, aheadStep);
         }

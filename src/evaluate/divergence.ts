@@ -82,7 +82,11 @@ export function compare(
     )
   const windows = textWindows(model, text, options)
   const total = windows.reduce((sum, window) => sum + window.targets, 0)
-  const inference = createInference(model, kernels, { precision: options.precision ?? null, compute: options.compute })
+  const inference = createInference(model, kernels, {
+    precision: options.precision ?? null,
+    compute: options.compute,
+    constant: true,
+  })
   const source =
     typeof reference === 'function' ? reference : modelSource(reference, kernels, { compute: options.compute })
   const losses = new Float64Array(total)
@@ -134,7 +138,7 @@ export function modelSource(
   kernels: Kernels,
   { precision = null, compute }: Pick<ScoreOptions, 'precision' | 'compute'>,
 ): ReferenceSource {
-  const inference = createInference(reference, kernels, { precision, compute })
+  const inference = createInference(reference, kernels, { precision, compute, constant: true })
   return (inputs, batch, length, rows) =>
     // Copied: both models may share one workspace.
     logProbabilities(inference, kernels, reference.config.vocab, inputs, batch.length, length, rows).slice()

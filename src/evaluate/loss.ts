@@ -129,7 +129,11 @@ export function evaluateText(model: Model, kernels: Kernels, text: TokenizedText
   const windows = textWindows(model, text, options)
   const total = windows.reduce((sum, window) => sum + window.targets, 0)
   const losses = new Float64Array(total)
-  const inference = createInference(model, kernels, { precision: options.precision ?? null, compute: options.compute })
+  const inference = createInference(model, kernels, {
+    precision: options.precision ?? null,
+    compute: options.compute,
+    constant: true,
+  })
   let done = 0
   forEachBatch(text, windows, roundsWholeTensor(options.precision) ? 1 : BATCH_TOKENS, (inputs, batch, length) => {
     const targets = new Int32Array(inputs.length).fill(-1)

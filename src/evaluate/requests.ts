@@ -64,7 +64,11 @@ export function scoreRequests(
 ): { scores: RequestScore[]; truncated: number } {
   const { vocab } = model.config
   const context = options.context ?? model.config.context
-  const inference = createInference(model, kernels, { precision: options.precision ?? null, compute: options.compute })
+  const inference = createInference(model, kernels, {
+    precision: options.precision ?? null,
+    compute: options.compute,
+    constant: true,
+  })
   let truncated = 0
   const prepared = requests.map(({ context: head, continuation }, index) => {
     const whole = new Int32Array(head.length + continuation.length)

@@ -14,6 +14,8 @@ import { checkLength, checkTargets, checkTokens } from './tokens.ts'
 export interface InferenceOptions {
   precision?: Precision | null
   compute?: Compute
+  /** The contents of parameters do not change while this lives: weights may be packed (and rounded) once, not at every call. */
+  constant?: boolean
 }
 
 /** Called before each linear with its canonical name (`layers.0.q`) and its input (rows, inputs), not yet quantized. */

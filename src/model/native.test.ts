@@ -22,7 +22,8 @@ const targets = Int32Array.from({ length: batch * length }, (_, i) => (i === 4 ?
 function run(config: ModelConfig, kernels: Kernels, options: Partial<TrainingOptions>) {
   const step = createTrainingStep(randomModel(config, 5, Float32Array), kernels, { batch, length, ...options })
   const loss = step.loss(inputs, targets)
-  expect(step.gradients(inputs, targets)).toBe(loss)
+  // the two sum the same exponentials in another order
+  expect(step.gradients(inputs, targets)).toBeCloseTo(loss, 6)
   return { loss, gradients: step.parameters.map(({ name, gradient }) => ({ name, gradient })) }
 }
 

@@ -26,10 +26,18 @@ export interface Rounding {
   compute: Compute
 }
 
+/** Weights as an implementation lays them out for its products, kept so that they are packed once; its arrays must not change meanwhile. */
+export interface KeptWeights {
+  readonly bytes: number
+  readonly handle: unknown
+}
+
 /** One matrix that shares its input with others (q, k and v; gate and up). */
 export interface LinearPart {
   /** (outputs, inputs) */
   weight: Weights
+  /** The same weight kept by `keep` for this rounding. */
+  kept?: KeptWeights
   outputs: number
   /** (outputs) */
   bias?: Floats
@@ -104,6 +112,8 @@ export interface Kernels {
   /** Zeroed floats of this implementation's number type. */
   allocate(length: number): Floats
 
+  /** Keeps a weight (outputs, inputs) for products with this rounding; absent where there is nothing to gain. */
+  keep?(weight: Weights, outputs: number, inputs: number, rounding: Rounding): KeptWeights
   /** y = Qa(x) Qw(weight)^T + bias (+ residual) for each part; x is (rows, inputs), quantized once. */
   linear(x: Floats, rows: number, inputs: number, parts: readonly LinearPart[], rounding: Rounding): void
   /** dx (rows, inputs; overwritten, or added to where `accumulate`) = sum of dy Qw(weight); dWeight += dy^T Qa(x); dBias += sum of dy. */
@@ -199,7 +209,7 @@ export interface Kernels {
     bias: Floats | null,
     targets: Int32Array,
     losses: Floats,
-    shape: { rows: number; width: number; vocab: number; softcap?: number; compute: Compute },
+    shape: { rows: number; width: number; vocab: number; softcap?: number; compute: Compute; kept?: KeptWeights },
   ): void
   /** The same, and the gradient of (sum of losses) * scale: dx is overwritten, dWeight and dBias added to. */
   crossEntropyBackward(

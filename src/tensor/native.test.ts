@@ -337,6 +337,31 @@ describe.each(paths)('%s', isa => {
     expect(actual).toEqual(expected)
   })
 
+  test.skipIf(isa === 'amx-emulated')('kept weights give the same bits', () => {
+    const [rows, inputs, outputs] = [37, 80, 130]
+    const [x, weight, residual] = [numbers(rows * inputs, 1), numbers(outputs * inputs, 2), numbers(rows * outputs, 3)]
+    for (const [name, r] of Object.entries(ROUNDINGS)) {
+      const [fresh, again] = [0, 1].map(() => new Float32Array(rows * outputs))
+      native.linear(x, rows, inputs, [{ weight, outputs, y: fresh, residual }], r)
+      const kept = native.keep!(weight, outputs, inputs, r)
+      native.linear(x, rows, inputs, [{ weight, kept, outputs, y: again, residual }], r)
+      expect(again, name).toEqual(fresh)
+    }
+    const compute = 'bf16'
+    const shape = { rows, width: inputs, vocab: outputs, compute } as const
+    const targets = new Int32Array(rows).fill(7)
+    const kept = native.keep!(weight, outputs, inputs, rounding({ compute }))
+    const [fresh, again] = [{}, { kept }].map(more => {
+      const losses = new Float32Array(rows)
+      native.crossEntropy(x, weight, null, targets, losses, { ...shape, ...more })
+      return losses
+    })
+    expect(again).toEqual(fresh)
+    expect(() => native.linear(x, rows, inputs, [{ weight, kept, outputs, y: residual }], ROUNDINGS['w4a8'])).toThrow(
+      /kept must be packed from this weight/,
+    )
+  })
+
   // The emulation is slow, and splits its work as the AVX-512 path does.
   test.skipIf(isa === 'amx-emulated')('one, two and five threads give the same bits', () => {
     const [one, five] = [1, 5].map(threads => createNative({ threads, isa })!)

@@ -2,7 +2,16 @@
 // operand; other formats are rounded to values first, and the rarest requests are left to the reference.
 import { type Format, fakeQuantize } from '../formats/index.ts'
 import { createEngine } from './addon.ts'
-import type { AttentionShape, Floats, Kernels, LinearBackwardPart, LinearPart, Rounding, Weights } from './kernels.ts'
+import type {
+  AttentionShape,
+  Floats,
+  KeptWeights,
+  Kernels,
+  LinearBackwardPart,
+  LinearPart,
+  Rounding,
+  Weights,
+} from './kernels.ts'
 import { createNativeQuantizers, type Quantizers } from './quantizers.ts'
 import { codeBits } from './reference/operand.ts'
 import { createReference } from './reference.ts'
@@ -77,11 +86,32 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
     const a = operand(x, rows, inputs, r.activations, r.absmaxRatio.activations)
     let fields: CodeFields | null = null
     const given = parts.map(part => {
+      if (part.kept !== undefined) {
+        fields = r.weights === null ? null : codeFields(r.weights, r.absmaxRatio.weights)
+        return { ...part, kept: part.kept.handle }
+      }
       const w = operand(part.weight, part.outputs, inputs, r.weights, r.absmaxRatio.weights)
       fields = w.fields
       return w.x === part.weight ? part : { ...part, weight: w.x }
     })
     addon.linear(engine, a.x, rows, inputs, given, fields, a.fields, null, false, r.compute === 'bf16')
+  }
+
+  function keep(weight: Weights, outputs: number, inputs: number, r: Rounding): KeptWeights {
+    const w = operand(weight, outputs, inputs, r.weights, r.absmaxRatio.weights)
+    const activations = r.activations === null ? null : codeFields(r.activations, r.absmaxRatio.activations)
+    const handle = addon.keepWeights(
+      engine,
+      w.x,
+      outputs,
+      inputs,
+      w.fields,
+      activations,
+      null,
+      false,
+      r.compute === 'bf16',
+    )
+    return { handle, bytes: outputs * inputs * (r.compute === 'bf16' ? 2 : 4) }
   }
 
   function linearBackward(
@@ -150,6 +180,7 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
     threads,
     build: addon.build,
     allocate: length => addon.allocate(length),
+    keep,
     linear,
     linearBackward,
     norm: (x, gain, bias, out, saved, { kind, rows, width, eps }) =>
@@ -190,7 +221,7 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
         positions?.length,
         positions?.offset,
       ),
-    crossEntropy: (x, weight, bias, targets, losses, { rows, width, vocab, softcap, compute }) =>
+    crossEntropy: (x, weight, bias, targets, losses, { rows, width, vocab, softcap, compute, kept }) =>
       addon.crossEntropy(
         engine,
         x,
@@ -204,7 +235,7 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
         softcap ?? 0,
         compute === 'bf16',
         false,
-        0,
+        kept?.handle,
       ),
     crossEntropyBackward: (
       x,

@@ -33,6 +33,8 @@ export function createHead(scope: Scope): Head {
       : createLinear(scope, width, [{ name: 'projectOut', outputs: embeddingWidth, y: projected }], scope.plain)
   const softcap = config.logitSoftcap === null ? {} : { softcap: config.logitSoftcap }
   const shape = { rows, width: embeddingWidth, vocab, compute, ...softcap }
+  const kept = scope.kept?.(`${name}.weight`, vocab, embeddingWidth, scope.plain)
+  const keptOrNot = kept === undefined ? {} : { kept }
   const dFinal = scope.backwardScratch('dNormed', norm === null ? 0 : rows * width)
   const dProjected = scope.backwardScratch('dProjected', projection === null ? 0 : rows * embeddingWidth)
   const enter = (x: Floats): Floats => {
@@ -44,7 +46,7 @@ export function createHead(scope: Scope): Head {
   }
   return {
     losses(x, targets, losses) {
-      kernels.crossEntropy(enter(x), weight, bias, targets, losses, shape)
+      kernels.crossEntropy(enter(x), weight, bias, targets, losses, { ...shape, ...keptOrNot })
     },
     backward(x, targets, losses, dx, scale) {
       const last = enter(x)
@@ -55,7 +57,7 @@ export function createHead(scope: Scope): Head {
       norm?.backward(x, dNormed, dx, false)
     },
     logits(x, logits) {
-      const part = { weight, outputs: vocab, y: logits, ...(bias === null ? {} : { bias }) }
+      const part = { weight, ...keptOrNot, outputs: vocab, y: logits, ...(bias === null ? {} : { bias }) }
       kernels.linear(enter(x), rows, embeddingWidth, [part], scope.plain)
       const cap = config.logitSoftcap
       if (cap !== null) for (let i = 0; i < logits.length; i++) logits[i] = cap * Math.tanh(logits[i] / cap)

@@ -29,8 +29,11 @@ export function createLinear(
   const rows = scope.batch * scope.length
   const parts = outputs.map((output): LinearPart => {
     const bias = scope.vector(`${output.name}.bias`)
+    const name = `${output.name}.weight`
+    const kept = scope.kept?.(name, output.outputs, inputs, rounding)
     return {
-      weight: scope.weight(`${output.name}.weight`),
+      weight: scope.weight(name),
+      ...(kept === undefined ? {} : { kept }),
       outputs: output.outputs,
       y: output.y,
       ...(bias === null ? {} : { bias }),

@@ -1,7 +1,7 @@
 // What a layer is built from: kernels, shapes, how products round, and where weights, gradients and buffers come from.
 // Training gives each layer buffers of its own, made once; inference gives all layers the same ones.
 import type { Format } from '../../formats/index.ts'
-import type { Compute, Floats, Kernels, Rounding, Weights } from '../../tensor/kernels.ts'
+import type { Compute, Floats, KeptWeights, Kernels, Rounding, Weights } from '../../tensor/kernels.ts'
 import type { ModelConfig } from '../config.ts'
 import type { RopeTables } from '../rope.ts'
 
@@ -22,6 +22,8 @@ export interface Scope {
   /** Angles of one layer; null: not rotated there. */
   rope(layer: number): RopeTables | null
   weight(name: string): Weights
+  /** The weight (outputs, inputs) as the kernels keep it for many products; absent, or undefined, where it is not kept. */
+  kept?(name: string, outputs: number, inputs: number, rounding: Rounding): KeptWeights | undefined
   /** A bias or gain as floats; null where the model has none. */
   vector(name: string): Floats | null
   /** Where a parameter's gradient is added; null: there is none, or only the forward pass runs. */
