@@ -14,8 +14,9 @@ void registerLinear(Napi::Env, Napi::Object exports);
 void registerVector(Napi::Env, Napi::Object exports);
 void registerQuantize(Napi::Env, Napi::Object exports);
 void registerGptq(Napi::Env, Napi::Object exports);
+void registerFormats(Napi::Env, Napi::Object exports);
 using Registration = void (*)(Napi::Env, Napi::Object);
-static constexpr Registration REGISTER[] = {registerAttention, registerBench, registerHead, registerLinear, registerVector, registerQuantize, registerGptq};
+static constexpr Registration REGISTER[] = {registerAttention, registerBench, registerHead, registerLinear, registerVector, registerQuantize, registerGptq, registerFormats};
 
 /** create(threads, path name or ''): the engine, or undefined where the path cannot run here. */
 static Napi::Value create(const Napi::CallbackInfo& info) {

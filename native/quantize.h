@@ -10,8 +10,11 @@ namespace bitlaw {
 /** How codes are made: nearest level of a book; whole steps of the scale; the grids with all 2^k codes. */
 enum class Rule { book = 0, step = 1, full = 2, uint = 3 };
 
-/** How a scale is stored. `given`: scales are an input; `unrounded`: only absmax (of grids the step) is wanted, no codes. */
-enum class ScaleRule { exact = 0, fp16 = 1, bf16 = 2, given = 3, unrounded = 4 };
+/**
+ * How a scale is stored. `given`: scales are an input; `fixed`: so are zero points; `unrounded`: only absmax (of grids the
+ * step) is wanted, no codes.
+ */
+enum class ScaleRule { exact = 0, fp16 = 1, bf16 = 2, given = 3, unrounded = 4, fp32 = 5, e8m0 = 6, fixed = 7 };
 
 /** A format, and the tables of its code book. */
 struct BlockFormat {
@@ -43,6 +46,24 @@ struct BlockFormat {
 /** x / scale is compared exactly where it is as near to a place's threshold as this share of it. */
 constexpr float DOUBT = 5e-5f;
 
+/** A small float of an MX format: its layout, its largest code, and the exponent of its largest value; 0 bits: int8 / 64. */
+struct MicroFormat {
+  int bits, mantissa, bias, maxCode, emax;
+};
+
+/** How scales are found that are not just the absmax: a share of it, or the factor on that of least squared error. */
+struct Search {
+  const BlockFormat* format;
+  /** Whether factors are searched, and how a scale is rounded that is tried. */
+  bool search;
+  ScaleRule tried;
+  double ratio;
+  /** Levels of the book. */
+  const double* levels;
+  /** Thresholds and levels of a book of at most 16, filled up with infinity and 0. */
+  float thresholds[16], padded[16];
+};
+
 struct QuantizeOps {
   /** Encodes n values from the beginning of a block. codes may be null where scales are unrounded. */
   void (*encode)(const BlockFormat&, const float* x, size_t n, float* scales, uint8_t* zeros, uint8_t* codes);
@@ -52,6 +73,25 @@ struct QuantizeOps {
   void (*decodeMxfp4)(const uint8_t* codes, const uint8_t* scales, size_t n, float* out);
   void (*encodeQ8)(const float* x, size_t n, uint8_t* bytes);
   void (*decodeQ8)(const uint8_t* bytes, size_t n, float* out);
+  /** plain_body.h: floats of 16 bits; codes of more than 8. */
+  void (*encodeHalf)(const float* x, size_t n, uint16_t* codes);
+  void (*decodeHalf)(const uint16_t* codes, size_t n, float* out);
+  void (*roundHalf)(const float* x, size_t n, float* out);
+  void (*encodeBf16)(const float* x, size_t n, uint16_t* codes);
+  void (*encodeWide)(const BlockFormat&, const float* x, size_t n, const float* scales, uint16_t* codes);
+  void (*decodeWide)(const BlockFormat&, const uint16_t* codes, const float* scales, size_t n, float* out);
+  /** micro_body.h: the other MX formats, NVFP4, scales in E4M3. */
+  void (*encodeMicro)(const MicroFormat&, const float* x, size_t n, uint8_t* scales, uint8_t* codes);
+  void (*decodeMicro)(const float* levels, const uint8_t* codes, const uint8_t* scales, size_t n, float* out);
+  void (*encodeNvfp4)(const MicroFormat&, const float* e4m3, float tensorScale, const float* x, size_t n, uint8_t* scales, uint8_t* codes);
+  void (*decodeNvfp4)(const float* levels, const float* e4m3, float tensorScale, const uint8_t* codes, const uint8_t* scales, size_t n, float* out);
+  void (*roundE4m3)(const float* e4m3, float tensorScale, float* scales, size_t n, uint8_t* codes);
+  /** search_body.h and extras_body.h. */
+  void (*findScales)(const Search&, const float* x, size_t n, float* scales, double* lows, float* most);
+  void (*rotate)(float* x, size_t n, size_t size, size_t width, size_t column, const int8_t* signs, bool inverse, double* scratch);
+  void (*center)(float* x, size_t n, size_t length, ScaleRule, float* means);
+  void (*addMeans)(const float* means, size_t n, size_t length, float* out);
+  void (*encodeRandomly)(const BlockFormat&, const double* levels, uint32_t seed, uint64_t first, const float* x, size_t n, const float* scales, const uint8_t* zeros, uint8_t* codes);
 };
 
 /** The kernels of an instruction path by its name. */

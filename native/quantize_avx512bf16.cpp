@@ -1,8 +1,8 @@
-// Block quantization on the avx512bf16 path: see quantize_body.h.
+// Block quantization on the avx512bf16 path: see quantize_table.h.
 #define PATH avx512bf16
-#include "quantize_body.h"
+#include "quantize_table.h"
 
 namespace bitlaw {
 extern const QuantizeOps avx512bf16Quantize;
-constexpr QuantizeOps avx512bf16Quantize = {avx512bf16::encode, avx512bf16::decode, avx512bf16::encodeMxfp4, avx512bf16::decodeMxfp4, avx512bf16::encodeQ8, avx512bf16::decodeQ8};
+constexpr QuantizeOps avx512bf16Quantize = avx512bf16::quantizeTable();
 }  // namespace bitlaw

@@ -55,8 +55,15 @@ inline float roundScale(float x, ScaleRule rule) {
   if (rule == ScaleRule::fp16) return _cvtsh_ss(_cvtss_sh(x > 65504.0f ? 65504.0f : x, _MM_FROUND_TO_NEAREST_INT));
 #endif
   if (rule == ScaleRule::fp16) return halfValue(halfBits(x));
-  if (rule != ScaleRule::bf16) return x;
+  if (rule == ScaleRule::fp32) return x > 3.4028235e38f ? 3.4028235e38f : x;
   uint32_t bits = bitsOf(x);
+  if (rule == ScaleRule::e8m0) {
+    if (bits >= 0x7f800000u) return floatOf(0x7fc00000u);
+    if (bits <= 0x00400000u) return floatOf(0x00400000u);
+    bits = (bits + 0x7fffff) & 0x7f800000u;
+    return floatOf(bits < 0x7f000000u ? bits : 0x7f000000u);
+  }
+  if (rule != ScaleRule::bf16) return x;
   if (bits > 0x7f800000u) return x;
   uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000u;
   return floatOf(rounded >= 0x7f800000u ? 0x7f7f0000u : rounded);
@@ -247,7 +254,7 @@ inline void codesOfBook(const BlockFormat& format, const float* x, size_t n, flo
   const bool normal = scale >= 1e-30f;  // products with thresholds lose nothing to subnormals
 #if defined(__AVX512F__)
   // A scale of the block's own, within the normal range of its type, is at most 2^-8 below the largest value.
-  const bool own = format.scale == ScaleRule::bf16 ? normal && scale < 1e38f : format.scale == ScaleRule::fp16 ? scale >= 6.2e-5f && scale < 65504 : normal && format.scale == ScaleRule::exact;
+  const bool own = format.scale == ScaleRule::bf16 ? normal && scale < 1e38f : format.scale == ScaleRule::fp16 ? scale >= 6.2e-5f && scale < 65504 : normal && (format.scale == ScaleRule::exact || format.scale == ScaleRule::fp32);
   if (own && format.steps > 0 && format.steps * (format.scale == ScaleRule::bf16 ? 16 : 1) < 128) return codesOfEqualSteps(format, x, n, scale, codes);
 #endif
   if (normal && format.count <= 16) {
@@ -309,15 +316,16 @@ inline void rangeOf(const float* x, size_t n, bool symmetric, float& low, float&
 }
 
 inline void encodeGridBlock(const BlockFormat& format, const float* x, size_t n, float* scale, uint8_t* zeroOut, uint8_t* codes) {
-  float low, high;
+  float low = 0, high = 0;
   const bool full = format.rule == Rule::full;
   const float top = static_cast<float>(format.top);
-  rangeOf(x, n, full, low, high);
-  if (format.scale != ScaleRule::given) *scale = roundScale((high - low) / top, format.scale);
+  if (format.scale != ScaleRule::fixed) rangeOf(x, n, full, low, high);
+  if (format.scale != ScaleRule::given && format.scale != ScaleRule::fixed) *scale = roundScale((high - low) / top, format.scale);
   if (format.scale == ScaleRule::unrounded) return;
   const float size = *scale;
   float zero = 0;
-  if (full) zero = static_cast<float>((format.top + 1) / 2);
+  if (format.scale == ScaleRule::fixed) zero = *zeroOut;
+  else if (full) zero = static_cast<float>((format.top + 1) / 2);
   else if (size > 0) {
     float place = -low / size;
     zero = __builtin_rintf(place < 0 ? 0 : place > top ? top : place);
@@ -343,7 +351,7 @@ void encode(const BlockFormat& format, const float* x, size_t n, float* scales, 
       encodeGridBlock(format, x + at, count, scales + block, zeros ? zeros + block : nullptr, codes ? codes + at : nullptr);
       continue;
     }
-    if (format.scale != ScaleRule::given) {
+    if (format.scale != ScaleRule::given && format.scale != ScaleRule::fixed) {
       float size = absmaxOf(x + at, count);
       if (format.rule == Rule::step) size /= static_cast<float>(format.top);
       scales[block] = roundScale(size, format.scale);

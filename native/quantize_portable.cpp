@@ -1,8 +1,8 @@
-// Block quantization on the portable path: see quantize_body.h.
+// Block quantization on the portable path: see quantize_table.h.
 #define PATH portable
-#include "quantize_body.h"
+#include "quantize_table.h"
 
 namespace bitlaw {
 extern const QuantizeOps portableQuantize;
-constexpr QuantizeOps portableQuantize = {portable::encode, portable::decode, portable::encodeMxfp4, portable::decodeMxfp4, portable::encodeQ8, portable::decodeQ8};
+constexpr QuantizeOps portableQuantize = portable::quantizeTable();
 }  // namespace bitlaw

@@ -47,7 +47,8 @@ function gridError(x: Floats, start: number, end: number, scale: number, zero: n
   let error = 0
   for (let i = start; i < end; i++) {
     const code = Math.min(Math.max(roundHalfEven(Math.min(x[i] / scale, 2 ** 40)) + zero, 0), top)
-    error += (x[i] - scale * (code - zero)) ** 2
+    const off = x[i] - scale * (code - zero)
+    error += off * off
   }
   return error
 }

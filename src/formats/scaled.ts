@@ -9,7 +9,7 @@ import { decodeGrid, encodeGrid } from './grid.ts'
 import { rotateRows } from './hadamard.ts'
 import { type Layout, layoutOf } from './layout.ts'
 import { randomUniform } from './random.ts'
-import { roundScale, roundScales } from './scale.ts'
+import { roundScale, roundScales, type SingleScale } from './scale.ts'
 import { searchRatio } from './search.ts'
 import { printFormat } from './spelling.ts'
 
@@ -58,11 +58,38 @@ function keptDimensions(format: ScaledFormat, { width }: Layout, keep: ArrayLike
   return Int32Array.from(new Set(Array.from(keep))).sort()
 }
 
-/** Values that extras change, on a copy: kept dimensions cut out, the rest rotated, block means subtracted. */
-function prepare(x: Floats, layout: Layout, format: ScaledFormat, { keep, seed = 0 }: EncodeOptions) {
+/** Subtracts each block's mean as `kind` stores it, in place; returns the means. */
+function subtractMeans(values: Floats, { count, length, size }: Layout, kind: SingleScale): Floats {
+  const means = floatsLike(values, count)
+  for (let block = 0; block < count; block++) {
+    const start = block * length
+    const end = Math.min(start + length, size)
+    let sum = 0
+    for (let i = start; i < end; i++) sum += values[i]
+    const mean = sum / (end - start)
+    means[block] = mean < 0 ? -roundScale(-mean, kind) : roundScale(mean, kind)
+    for (let i = start; i < end; i++) values[i] -= means[block]
+  }
+  return means
+}
+
+/** The extras that change every value; kernels may do the same faster. */
+export interface Transforms {
+  readonly rotateRows: typeof rotateRows
+  readonly subtractMeans: typeof subtractMeans
+}
+
+/** Values that extras change, on a copy: kept dimensions cut out, the rest rotated, block means subtracted; and what is stored of it. */
+export function prepare(
+  x: Floats,
+  layout: Layout,
+  format: ScaledFormat,
+  { keep, seed = 0 }: EncodeOptions,
+  transforms: Transforms = { rotateRows, subtractMeans },
+) {
   const dimensions = keptDimensions(format, layout, keep)
   if (dimensions.length === 0 && !format.hadamard && !format.centered) return { values: x, extras: {} }
-  const { width, rows, count, length, size } = layout
+  const { width, rows } = layout
   const values = x.slice()
   const extras: { keep?: Int32Array; kept?: Uint16Array; seed?: number; means?: Floats } = {}
   if (dimensions.length > 0) {
@@ -76,21 +103,12 @@ function prepare(x: Floats, layout: Layout, format: ScaledFormat, { keep, seed =
   }
   if (format.hadamard) {
     extras.seed = seed
-    rotateRows(values, width, seed)
+    transforms.rotateRows(values, width, seed)
   }
   if (format.centered) {
     const { scale } = format
     const kind = scale === 'bf16' || scale === 'fp32' || scale === 'exact' ? scale : 'fp16'
-    extras.means = floatsLike(x, count)
-    for (let block = 0; block < count; block++) {
-      const start = block * length
-      const end = Math.min(start + length, size)
-      let sum = 0
-      for (let i = start; i < end; i++) sum += values[i]
-      const mean = sum / (end - start)
-      extras.means[block] = mean < 0 ? -roundScale(-mean, kind) : roundScale(mean, kind)
-      for (let i = start; i < end; i++) values[i] -= extras.means[block]
-    }
+    extras.means = transforms.subtractMeans(values, layout, kind)
   }
   return { values, extras }
 }
@@ -220,11 +238,15 @@ function blockError(
   if (book) {
     const part = values.subarray(start, end)
     encodeBook(part, 0, part.length, scale, book, codes)
-    for (let i = 0; i < part.length; i++) error += (part[i] - book.levels[codes[i]] * scale) ** 2
+    for (let i = 0; i < part.length; i++) {
+      const off = part[i] - book.levels[codes[i]] * scale
+      error += off * off
+    }
   } else {
     for (let i = start; i < end; i++) {
       const q = Math.min(Math.max(values[i] / scale, -largest), largest)
-      error += (values[i] - roundHalfEven(q) * scale) ** 2
+      const off = values[i] - roundHalfEven(q) * scale
+      error += off * off
     }
   }
   return error
@@ -274,9 +296,9 @@ export function encodeScaled(
 
 /** Decodes a scaled format into `out` (as long as the tensor), in the arithmetic of its type. */
 export function decodeScaled(encoded: Encoded, format: ScaledFormat, out: Floats): void {
-  const { shape, codes, scales, means, levels, keep, kept, seed } = encoded
+  const { shape, codes, scales, means, levels, seed } = encoded
   const layout = layoutOf(shape, format.shares)
-  const { count, length, size, width, rows } = layout
+  const { count, length, size, width } = layout
   const { element } = format
   if (element.kind === 'uint' || element.kind === 'full') decodeGrid(encoded, layout, out)
   else {
@@ -295,7 +317,12 @@ export function decodeScaled(encoded: Encoded, format: ScaledFormat, out: Floats
       for (let i = block * length; i < end; i++) out[i] += means[block]
     }
   if (format.hadamard) rotateRows(out, width, seed ?? 0, true)
-  if (keep && kept)
-    for (let k = 0; k < keep.length; k++)
-      for (let row = 0; row < rows; row++) out[row * width + keep[k]] = fromFloat16(kept[k * rows + row])
+  restoreKept(encoded, layout, out)
+}
+
+/** Puts back the input dimensions that were kept, if any. */
+export function restoreKept({ keep, kept }: Encoded, { width, rows }: Layout, out: Floats): void {
+  if (!keep || !kept) return
+  for (let k = 0; k < keep.length; k++)
+    for (let row = 0; row < rows; row++) out[row * width + keep[k]] = fromFloat16(kept[k * rows + row])
 }
