@@ -310,7 +310,7 @@ describe.each(paths)('%s', isa => {
   })
 
   test('fake quantization equals the reference, bit for bit', () => {
-    const formats = ['int4@channel/exact', 'int6@tensor/exact', 'int8@token', 'int3@channel/bf16', 'int4@channel/e8m0', 'ternary@channel', 'bf16', 'fp16', 'nf4@64', 'fp8e4m3@tensor/exact', 'mxfp4', 'nvfp4', 'uint4@32', 'int4@32+clip', 'q4_0'] // biome-ignore format: a list
+    const formats = ['int4@channel/exact', 'int6@tensor/exact', 'int8@token', 'int3@channel/bf16', 'int4@channel/e8m0', 'ternary@channel', 'bf16', 'fp16', 'nf4@64', 'fp8e4m3@tensor/exact', 'mxfp4', 'nvfp4', 'uint4@32', 'int4@32+clip', 'int4@channel/exact+clip', 'int8@tensor/exact+hadamard', 'int4@token+sr', 'fp32', 'int12@32', 'mxfp8e4m3', 'q4_0'] // biome-ignore format: a list
     for (const spelling of formats)
       for (const rows of [0, 1, 10]) {
         const x = numbers(rows * 96, 3)

@@ -1,6 +1,6 @@
 // The kernels in C++, threaded (native/). Rounding to integer codes happens there, in the pass that packs a product's
 // operand; other formats are rounded to values first, and the rarest requests are left to the reference.
-import { type Format, fakeQuantize } from '../formats/index.ts'
+import type { Format } from '../formats/index.ts'
 import { createEngine } from './addon.ts'
 import type {
   AttentionShape,
@@ -50,18 +50,19 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
   /** Values of any format, in a new array. */
   function rounded(x: Weights, rows: number, columns: number, format: Format, absmaxRatio: number): Float32Array {
     const values = widen(x, rows * columns)
-    if (absmaxRatio !== 1) return fakeQuantize(values, [rows, columns], format, { absmaxRatio })
-    roundTo(values, rows, columns, format, values)
+    roundTo(values, rows, columns, format, values, absmaxRatio)
     return values
   }
 
-  function roundTo(x: Float32Array, rows: number, columns: number, format: Format, out: Float32Array): void {
-    const fields = codeFields(format, 1)
+  function roundTo(x: Float32Array, rows: number, columns: number, format: Format, out: Float32Array, absmaxRatio = 1) {
+    const fields = codeFields(format, absmaxRatio)
     if (fields !== null) addon.roundCodes(engine, x, rows, columns, out, fields)
     else if (format.kind === 'plain' && format.name === 'bf16') addon.roundBf16(engine, rows * columns, x, out)
+    else if (format.kind === 'plain' && format.name === 'fp16') addon.roundHalf(engine, rows * columns, x, out)
     else {
       quantizers ??= createNativeQuantizers({ threads, isa })!
-      quantizers.decode(quantizers.encode(x.subarray(0, rows * columns), [rows, columns], format), out)
+      const values = x.subarray(0, rows * columns)
+      quantizers.decode(quantizers.encode(values, [rows, columns], format, { absmaxRatio }), out)
     }
   }
 
@@ -75,7 +76,7 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
   /** Requests whose clipped numbers only the reference finds. */
   function isRare({ straightThrough, weights, activations, absmaxRatio }: Rounding): boolean {
     const rare = (format: Format | null, ratio: number) =>
-      ratio < 1 && format !== null && codeFields(format, ratio) === null
+      format?.kind === 'scaled' && (ratio < 1 || format.clip) && codeFields(format, ratio) === null
     return (
       straightThrough === 'clipped' &&
       (rare(weights, absmaxRatio.weights) || rare(activations, absmaxRatio.activations))
