@@ -1,5 +1,5 @@
 // Causal attention a block of 64 queries at a time, with scores transposed: a row is a key, the lanes are queries, so
-// that the softmax needs no sums across lanes. Only a strip of 256 keys by 64 queries of scores is ever in memory.
+// that the softmax needs no sums across lanes. Only a strip of 128 keys by 64 queries of scores is ever in memory.
 #pragma once
 #include "math.h"
 #include "ops.h"
@@ -40,19 +40,22 @@ struct Strip {
   size_t query0, queries, key0, keys;
   float slope;
 
-  /** Whether every query of the block sees this key. */
-  bool seenByAll(size_t key) const { return key <= query0 && (a.window == 0 || key + a.window > query0 + queries - 1); }
-  /** Per lane: MASKED where the query at lane `at` does not see the key, else the score with its bias. */
+  /** Whether any of the W queries from `at` on sees this key, or a later one. */
+  bool seen(size_t key, size_t at) const { return key < query0 + at + W; }
+  /** Whether all W queries from `at` on see it. */
+  bool seenByAll(size_t key, size_t at) const { return key <= query0 + at && (a.window == 0 || key + a.window >= query0 + at + W); }
+  bool plain() const { return a.softcap == 0 && !a.slopes; }
+  /** The score with what is added to it at this distance. */
   F biased(F score, size_t key, size_t at) const {
     if (a.softcap > 0) score = set(a.softcap) * tanh(score * set(1 / a.softcap));
     if (a.slopes) score = score - set(slope) * distance(key, at);
     return score;
   }
   F distance(size_t key, size_t at) const {
-    float lanes[W];
-    for (int i = 0; i < W; i++) lanes[i] = static_cast<float>(static_cast<int64_t>(query0 + at) + i - static_cast<int64_t>(key));
-    return load(lanes);
+    alignas(64) static constexpr float LANES[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return set(static_cast<float>(static_cast<int64_t>(query0 + at) - static_cast<int64_t>(key))) + load(LANES);
   }
+  /** Per lane: MASKED where the query does not see the key. */
   F masked(F score, size_t key, size_t at) const {
     F d = distance(key, at);
     score = select(less(d, set(0.0f)), set(MASKED), score);
@@ -76,14 +79,16 @@ inline void storeDown(uint32_t* panel, size_t width, size_t key, size_t at, F fi
 template <Kind K>
 inline void softmaxStrip(const Strip& s, float* scores, uint32_t* panel, size_t words, float* tops, float* sums, float* shrink) {
   const size_t width = roundUp(s.queries, 16);
-  const bool plain = s.a.softcap == 0 && !s.a.slopes;
-  const size_t pairs = s.keys / 2 * 2;
+  const bool plain = s.plain();
   for (size_t at = 0; at < width; at += W) {
+    const size_t last = s.query0 + at + W;  // keys from here on are seen by none of these queries
+    const size_t keys = last <= s.key0 ? 0 : last - s.key0 < s.keys ? last - s.key0 : s.keys;
+    const size_t pairs = keys / 2 * 2;
     F first = load(tops + at), top = first, other = first;
     auto raise = [&](size_t k, F most) {
       float* p = scores + k * width + at;
       F x = load(p);
-      const bool all = s.seenByAll(s.key0 + k);
+      const bool all = s.seenByAll(s.key0 + k, at);
       if (!plain || !all) {
         if (!plain) x = s.biased(x, s.key0 + k, at);
         if (!all) x = s.masked(x, s.key0 + k, at);
@@ -95,17 +100,18 @@ inline void softmaxStrip(const Strip& s, float* scores, uint32_t* panel, size_t 
       top = raise(k, top);
       other = raise(k + 1, other);
     }
-    if (pairs < s.keys) top = raise(pairs, top);
+    if (pairs < keys) top = raise(pairs, top);
     top = max(top, other);
     const F factor = exp(first - top);
     F even = set(0.0f), odd = set(0.0f);
-    for (size_t k = 0; k < s.keys; k += 2) {
+    for (size_t k = 0; k < keys; k += 2) {
       F x = exp(load(scores + k * width + at) - top);
-      F y = k + 1 < s.keys ? exp(load(scores + (k + 1) * width + at) - top) : set(0.0f);
+      F y = k + 1 < keys ? exp(load(scores + (k + 1) * width + at) - top) : set(0.0f);
       even = even + x;
       odd = odd + y;
       storeDown<K>(panel, width, k, at, x, y);
     }
+    for (size_t k = divideUp(keys, 2) * 2; k < s.keys; k += 2) storeDown<K>(panel, width, k, at, set(0.0f), set(0.0f));
     store(tops + at, top);
     store(sums + at, load(sums + at) * factor + (even + odd));
     store(shrink + at, factor);
@@ -218,43 +224,110 @@ struct StripGradient {
   size_t panelWords;
 };
 
-/** Softmax weights from scores, gradients of the scores from dp, both packed as the products to come want them. */
-template <Kind K>
-inline void gradientStrip(const Strip& s, const float* scores, const float* dp, const float* logSums, const float* deltas, const StripGradient& to) {
+/**
+ * Two keys by V vectors of queries: softmax weights from scores (not scaled yet), gradients of the scores from dp, both
+ * packed as the products to come want them. SIMPLE: both keys are there, every query sees them, scores have no bias.
+ */
+template <Kind K, int V, bool SIMPLE>
+[[gnu::always_inline]] inline void gradientPair(const Strip& s, size_t k, size_t at, const F (*scores)[V], const F (*dp)[V], const float* logSums,
+                                                const float* deltas, const StripGradient& to) {
   const size_t width = roundUp(s.queries, 16);
-  const bool plain = s.a.softcap == 0 && !s.a.slopes;
-  auto one = [&](size_t k, size_t at, bool all, F& weight, F& gradient) {
-    if (k >= s.keys || at >= width) {
-      weight = gradient = set(0.0f);
-      return;
-    }
-    F x = load(scores + k * width + at);
-    F slope = set(1.0f);
-    if (!plain) {
-      if (s.a.softcap > 0) {
-        F t = tanh(x * set(1 / s.a.softcap));
-        slope = set(1.0f) - t * t;
+  const F scale = set(s.a.scale);
+  const bool plain = SIMPLE || s.plain();
+  F w[2][2], g[2][2];
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; i++)
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; j++) {
+      w[i][j] = g[i][j] = set(0.0f);
+      const size_t key = s.key0 + k + static_cast<size_t>(i), query = at + static_cast<size_t>(j) * W;
+      if (j >= V || (!SIMPLE && (k + static_cast<size_t>(i) >= s.keys || !s.seen(key, query)))) continue;
+      F x = scores[i][j] * scale, slope = set(1.0f);
+      if (!plain) {
+        if (s.a.softcap > 0) {
+          F t = tanh(x * set(1 / s.a.softcap));
+          slope = set(1.0f) - t * t;
+        }
+        x = s.biased(x, key, query);
       }
-      x = s.biased(x, s.key0 + k, at);
+      if (!SIMPLE && !s.seenByAll(key, query)) x = s.masked(x, key, query);
+      w[i][j] = exp(x - load(logSums + query));
+      g[i][j] = w[i][j] * (dp[i][j] - load(deltas + query));
+      if (!plain) g[i][j] = g[i][j] * slope;
     }
-    if (!all) x = s.masked(x, s.key0 + k, at);
-    weight = exp(x - load(logSums + at));
-    gradient = weight * (load(dp + k * width + at) - load(deltas + at));
-    if (s.a.softcap > 0) gradient = gradient * slope;
-  };
-  for (size_t k = 0; k < s.keys; k += 2) {
-    const bool all = s.seenByAll(s.key0 + k) && s.seenByAll(s.key0 + k + 1);
-    for (size_t at = 0; at < width; at += 2 * W) {
-      F w[2][2], g[2][2];
-      for (size_t i = 0; i < 2; i++)
-        for (size_t j = 0; j < 2; j++) one(k + i, at + j * W, all, w[i][j], g[i][j]);
-      for (size_t i = 0; i < 2 && k + i < s.keys; i++) {
-        storeAlong<K>(to.weights + (k + i) * to.rowWords, at, width, w[i][0], w[i][1]);
-        storeAlong<K>(to.gradients + (k + i) * to.rowWords, at, width, g[i][0], g[i][1]);
-      }
-      for (size_t j = 0; j < 2 && at + j * W < width; j++) storeDown<K>(to.panel, width, k, at + j * W, g[0][j], g[1][j]);
-    }
+#pragma GCC unroll 2
+  for (size_t i = 0; i < 2; i++) {
+    if (!SIMPLE && k + i >= s.keys) break;
+    storeAlong<K>(to.weights + (k + i) * to.rowWords, at, width, w[i][0], w[i][1]);
+    storeAlong<K>(to.gradients + (k + i) * to.rowWords, at, width, g[i][0], g[i][1]);
   }
+#pragma GCC unroll 2
+  for (int j = 0; j < V; j++) storeDown<K>(to.panel, width, k, at + static_cast<size_t>(j) * W, g[0][j], g[1][j]);
+}
+
+#if defined(__AVX512F__)
+constexpr int TILE_KEYS = 4;
+#else
+constexpr int TILE_KEYS = 2;
+#endif
+#if defined(__AVX512BF16__)
+template <Kind K>
+using ScoreUnits = std::conditional_t<K == BF16, Bf16Units, FloatUnits>;
+#else
+template <Kind K>
+using ScoreUnits = FloatUnits;
+#endif
+
+/** TILE_KEYS keys by V vectors of queries of a strip: scores and dp are summed in registers and never leave them. */
+template <Kind K, int V>
+inline void gradientTile(const Strip& s, size_t k, size_t at, const uint32_t* keys, const uint32_t* values, const uint32_t* q, const uint32_t* d,
+                         size_t words, const float* logSums, const float* deltas, const StripGradient& to) {
+  using Units = ScoreUnits<K>;
+  const size_t width = roundUp(s.queries, 16);
+  F scores[TILE_KEYS][V], dp[TILE_KEYS][V];
+#pragma GCC unroll 4
+  for (int i = 0; i < TILE_KEYS; i++)
+#pragma GCC unroll 2
+    for (int j = 0; j < V; j++) scores[i][j] = dp[i][j] = set(0.0f);
+  if (s.seen(s.key0 + k, at + (V - 1) * W))
+    for (size_t word = 0; word < words; word++) {
+      I across[V], along[V];
+#pragma GCC unroll 2
+      for (int j = 0; j < V; j++) {
+        across[j] = loadi(q + word * width + at + static_cast<size_t>(j) * W);
+        along[j] = loadi(d + word * width + at + static_cast<size_t>(j) * W);
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < TILE_KEYS; i++) {
+        const size_t here = (k + static_cast<size_t>(i)) * words + word;
+        const I key = seti(static_cast<int32_t>(keys[here])), value = seti(static_cast<int32_t>(values[here]));
+#pragma GCC unroll 2
+        for (int j = 0; j < V; j++) {
+          scores[i][j] = Units::add(scores[i][j], key, across[j]);
+          dp[i][j] = Units::add(dp[i][j], value, along[j]);
+        }
+      }
+    }
+  const size_t last = k + TILE_KEYS - 1;
+  const bool simple = s.plain() && last < s.keys && s.seenByAll(s.key0 + last, at) && s.seenByAll(s.key0 + k, at + (V - 1) * W);
+#pragma GCC unroll 2
+  for (int i = 0; i < TILE_KEYS; i += 2) {
+    const size_t here = k + static_cast<size_t>(i);
+    if (simple) gradientPair<K, V, true>(s, here, at, scores + i, dp + i, logSums, deltas, to);
+    else if (here < s.keys) gradientPair<K, V, false>(s, here, at, scores + i, dp + i, logSums, deltas, to);
+  }
+}
+
+/** All of a strip; keys and values are those of its first key on, as rows of `words` words. */
+template <Kind K>
+void gradientStrip(const Strip& s, const uint32_t* keys, const uint32_t* values, const uint32_t* q, const uint32_t* d, size_t words, const float* logSums,
+                   const float* deltas, const StripGradient& to) {
+  const size_t width = roundUp(s.queries, 16);
+  for (size_t k = 0; k < s.keys; k += TILE_KEYS)
+    for (size_t at = 0; at < width; at += 2 * W) {
+      if (at + W < width) gradientTile<K, 2>(s, k, at, keys, values, q, d, words, logSums, deltas, to);
+      else gradientTile<K, 1>(s, k, at, keys, values, q, d, words, logSums, deltas, to);
+    }
   const size_t filled = divideUp(s.keys, 2) * 2 / Words<K>::PER;
   if (filled < to.panelWords) std::memset(to.panel + filled * width, 0, (to.panelWords - filled) * width * 4);
 }
@@ -283,8 +356,6 @@ void attentionGradient(const Attention& a, size_t sequence, size_t kvHead, void*
   uint32_t* weightRows = arena.take<uint32_t>(KEYS * queryWords);
   uint32_t* gradientRows = arena.take<uint32_t>(KEYS * queryWords);
   uint32_t* panel = arena.take<uint32_t>(QUERIES * wordsOf(a, KEYS));
-  float* scores = arena.take<float>(KEYS * QUERIES);
-  float* dp = arena.take<float>(KEYS * QUERIES);
   float* dq = arena.take<float>(roundUp(head, W) * QUERIES);
   float* logSums = arena.take<float>(QUERIES);
   float* deltas = arena.take<float>(QUERIES);
@@ -301,28 +372,28 @@ void attentionGradient(const Attention& a, size_t sequence, size_t kvHead, void*
       const size_t width = roundUp(count, 16);
       const size_t at = sequence * length * qStride + h * head;
       const Source q{a.q + at, false, qStride, length, head}, dOut{a.dOut + at, false, qStride, length, head};
+      packPanelAcross<K>(q, block, count, plain, qAcross, headWords, nullptr);
+      packPanelAcross<K>(dOut, block, count, plain, dAcross, headWords, nullptr);
       for (size_t i = 0; i < QUERIES; i++) {
         logSums[i] = i < count ? a.logSums[(sequence * a.heads + h) * length + block + i] : 0;
         deltas[i] = 0;
         if (i >= count) continue;
         const float* o = a.out + at + (block + i) * qStride;
         const float* d = a.dOut + at + (block + i) * qStride;
+        for (size_t j = 0; j < head && i + 8 < count; j += 16) __builtin_prefetch(o + 8 * qStride + j);
         F sums = set(0.0f);
         each(head, [&](size_t j, int lanes) { sums = fma(get(o + j, lanes), get(d + j, lanes), sums); });
         deltas[i] = sum(sums);
       }
-      packPanelAcross<K>(q, block, count, plain, qAcross, headWords, nullptr);
-      packPanelAcross<K>(dOut, block, count, plain, dAcross, headWords, nullptr);
       packPanelsDown<K>(q, block, count, plain, qDown, PANEL * queryWords, 0, queryWords);
       packPanelsDown<K>(dOut, block, count, plain, dDown, PANEL * queryWords, 0, queryWords);
       std::memset(dq, 0, head * width * 4);
       const size_t from = a.window && block + 1 > a.window ? (block + 1 - a.window) / 16 * 16 : 0;
       for (size_t key0 = from; key0 < block + count; key0 += KEYS) {
         Strip strip{a, block, count, key0, block + count - key0 < KEYS ? block + count - key0 : KEYS, a.slopes ? static_cast<float>(a.slopes[h]) : 0};
-        multiply(a, keys + key0 * headWords, headWords, strip.keys, qAcross, 0, 0, width, headWords, scores, width, a.scale, false);
-        multiply(a, values + key0 * headWords, headWords, strip.keys, dAcross, 0, 0, width, headWords, dp, width, 1, false);
         const size_t words = wordsOf(a, strip.keys), rowWords = wordsOf(a, width);
-        gradientStrip<K>(strip, scores, dp, logSums, deltas, {weightRows, gradientRows, rowWords, panel, words});
+        gradientStrip<K>(strip, keys + key0 * headWords, values + key0 * headWords, qAcross, dAcross, headWords, logSums, deltas,
+                         {weightRows, gradientRows, rowWords, panel, words});
         float* dv = a.dv + kvAt + key0 * kvStride;
         float* dk = a.dk + kvAt + key0 * kvStride;
         multiply(a, weightRows, rowWords, strip.keys, dDown, PANEL * queryWords, 0, head, rowWords, dv, kvStride, 1, true);
