@@ -1,10 +1,11 @@
 // A Postgres server of the tests' own, in a temporary folder, reached by a socket in it; where the system has the programs.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { processStart } from '../src/study/process.ts'
 
-/** A server that can be stopped as if it had been killed, and started again. */
+/** A server that can be killed, all its processes at once, and started again. */
 export interface Postgres {
   url: string
   start(): void
@@ -44,16 +45,29 @@ export function startPostgres(): Postgres | undefined {
     chownSync(folder, id('-u'), id('-g'))
   }
   run(initdb, ['-D', data, '-U', 'bitlaw', '-A', 'trust', '--no-sync', '-E', 'UTF8'])
-  const start = () =>
-    run(control, ['-D', data, '-w', '-l', join(folder, 'log'), '-o', `-k ${folder} -c listen_addresses=''`, 'start'])
-  const stop = (mode: string) => run(control, ['-D', data, '-w', '-m', mode, 'stop'])
+  const settings = `-k ${folder} -c listen_addresses='' -c fsync=off`
+  const start = () => run(control, ['-D', data, '-w', '-t', '120', '-l', join(folder, 'log'), '-o', settings, 'start'])
+  const kill = () => {
+    const server = Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0])
+    const listed = spawnSync('ps', ['-o', 'pid=', '--ppid', String(server)], { encoding: 'utf8' }).stdout
+    const all = [server, ...listed.split('\n').map(Number)].filter(pid => pid > 0)
+    for (const pid of all)
+      try {
+        process.kill(pid, 'SIGKILL')
+      } catch {
+        // It ended by itself.
+      }
+    // A server that starts beside what is left of the last one refuses to.
+    for (let i = 0; i < 500 && all.some(pid => processStart(pid) !== undefined); i++)
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
+  }
   start()
   return {
     url: `postgres://bitlaw@/postgres?host=${folder}`,
     start,
-    kill: () => stop('immediate'),
+    kill,
     close() {
-      stop('immediate')
+      if (existsSync(join(data, 'postmaster.pid'))) kill()
       rmSync(folder, { recursive: true, force: true })
     },
   }

@@ -1,5 +1,6 @@
 // A workload for the tests of studies: small, deterministic, with state on disk that it goes on from, like a training.
 // Some runs fail and some diverge, by their configuration.
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { appendLine, readJson, readLines, writeWhole } from '../src/study/files.ts'
 import { keyOf } from '../src/study/key.ts'
@@ -7,6 +8,12 @@ import type { MeasurementOutcome, RunOutcome, Work } from '../src/study/work.ts'
 
 const sleep = (ms: number) => new Promise(resolve => setTimeout(resolve, ms))
 const stepMs = Number(process.env['STUDY_WORK_MS'] ?? 4)
+/** Where this is given, no task ends before that file is there. */
+const gate = process.env['STUDY_WORK_GATE']
+
+async function passGate(signal: AbortSignal): Promise<void> {
+  while (gate !== undefined && !existsSync(gate) && !signal.aborted) await sleep(20)
+}
 
 interface State {
   step: number
@@ -38,6 +45,7 @@ async function iterate(
 export const work: Work = {
   async train(task, { signal, progress }) {
     const outcomes: RunOutcome[] = []
+    await passGate(signal)
     for (const { key, kind, cluster, config, n, d } of task.runs) {
       const steps = Math.round(Number(config['tokens']) / Number(config['batch']))
       const base = { key, kind, cluster, config, n, d }

@@ -20,6 +20,8 @@ export interface Pool {
   start(slot: number, task: Task): void
   /** The tasks that run, by slot. */
   running(): Map<number, Task>
+  /** Kills the child of a task that is no longer wanted, without an event. */
+  drop(slot: number): void
   /** Asks the running tasks to save and stop. */
   interrupt(): void
   /** Kills all children at once. */
@@ -133,6 +135,12 @@ export function startPool(
       Object.assign(slot, { task, progressed: false })
       if (!slot.child) launch(index)
       else if (slot.ready) post(slot, { task, threads })
+    },
+    drop(index) {
+      const slot = slots[index]
+      slot.child?.kill('SIGKILL')
+      Object.assign(slot, { child: null, id: null, task: null, ready: false })
+      writeRecord()
     },
     interrupt() {
       for (const slot of slots) if (slot.task) post(slot, { stop: true })

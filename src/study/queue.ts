@@ -48,8 +48,8 @@ export interface Queue {
   finish(job: HeldJob, connection: Connection): Promise<void>
   /** Gives jobs back to be done again at once. */
   giveBack(jobs: readonly HeldJob[]): Promise<void>
-  /** Renews the leases of held jobs. */
-  renew(jobs: readonly HeldJob[]): Promise<void>
+  /** Renews the leases of held jobs; answers the ids of those that are still held. */
+  renew(jobs: readonly HeldJob[]): Promise<Set<string>>
   /** Gives out again what dead workers held: all that is held where `everything` (the caller owns the database alone), else what has expired. */
   recover(everything: boolean): Promise<void>
   /** Removes jobs whatever their state, so that the same work can be queued again. */
@@ -116,7 +116,9 @@ export async function openQueue(ledger: Ledger, study: string, { leaseSeconds = 
         await ledger.query(`update ${SCHEMA}.job set state = 'retry', start_after = now() where ${mine}`, ids(jobs))
     },
     async renew(jobs) {
-      if (jobs.length) await ledger.query(`update ${SCHEMA}.job set started_on = now() where ${mine}`, ids(jobs))
+      if (!jobs.length) return new Set()
+      const text = `update ${SCHEMA}.job set started_on = now() where ${mine} returning id`
+      return new Set((await ledger.query(text, ids(jobs))).rows.map(row => String(row['id'])))
     },
     async recover(everything) {
       if (everything) {

@@ -229,12 +229,28 @@ export async function runJobs(options: RunnerOptions): Promise<RunnerState & { s
     if (again) await fill()
   }
 
+  // Who has not been heard of for a lease may have been as cut off as this process was, or may just have begun after the
+  // server did: all get a lease's time to renew before anyone's jobs are given out again.
+  let lastUpkeep = performance.now()
+  let recoverFrom = lastUpkeep + leaseSeconds * 1000
   const upkeep = async () => {
     if (ledger.kind === 'pglite') return
-    await patiently(ledger, async () => {
-      await queue.renew(jobs())
-      await queue.recover(false)
-    })
+    const mine = jobs()
+    const held = await patiently(ledger, () => queue.renew(mine))
+    const now = performance.now()
+    if (now - lastUpkeep > leaseSeconds * 1000) recoverFrom = now + leaseSeconds * 1000
+    lastUpkeep = now
+    for (const job of mine) if (!held.has(job.id)) lose(job)
+    if (now >= recoverFrom) await patiently(ledger, () => queue.recover(false))
+  }
+
+  /** Another worker has this job by now: two processes must not write one run's files. */
+  const lose = (job: HeldJob) => {
+    for (const [slot, one] of held)
+      if (one.job === job) {
+        held.delete(slot)
+        pool.drop(slot)
+      }
   }
 
   let nextUpkeep = 0

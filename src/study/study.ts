@@ -104,12 +104,13 @@ export async function openStudy(
       }
     const spec = create?.spec ?? parseSpec(file.spec, file.source)
     ledger = await openLedger(at, url)
-    const row = await findStudy(ledger, file.name)
+    const here = ledger
+    const row = await patiently(here, () => findStudy(here, file.name))
     if (row && row.id !== file.id)
       throw new RequestError(
         `the study '${file.name}' in ${ledger.place} belongs to another folder than '${folder}', expected that folder or another name`,
       )
-    const queue = await openQueue(ledger, file.name, { leaseSeconds })
+    const queue = await patiently(here, () => openQueue(here, file.name, { leaseSeconds }))
     const [held, open] = [lock, ledger]
     return {
       folder: at,
@@ -168,7 +169,7 @@ export async function runStudy(options: RunOptions): Promise<RunnerState & { sto
     // The owner of an embedded ledger is alone: whatever is held, a dead one held.
     await patiently(ledger, () => queue.recover(ledger.kind === 'pglite'))
     const hash = keyOf({ spec, planKey: options.planKey ?? null })
-    const row = await findStudy(ledger, spec.name)
+    const row = await patiently(ledger, () => findStudy(ledger, spec.name))
     let planned = row?.planned as Planned | undefined
     if (planned?.hash !== hash || retryFailed) {
       const { runs, ...sums } = await options.plan(spec)
@@ -178,8 +179,8 @@ export async function runStudy(options: RunOptions): Promise<RunnerState & { sto
       planned = next
     }
     const now = planned
-    const { waiting, running } = await countStates(ledger, spec.name)
-    const open = await queue.open()
+    const { waiting, running } = await patiently(ledger, () => countStates(ledger, spec.name))
+    const open = await patiently(ledger, () => queue.open())
     const before = Math.max(0, now.jobs - open.waiting - open.running - waiting - running)
     const status = startStatus(study, now)
     try {

@@ -3,11 +3,13 @@
 import { MachineError, machineErrorCode } from '../files.ts'
 import type { Ledger } from './open.ts'
 
+/** A server that is away is asked again for so long, at first soon, then every two seconds. */
 const PATIENCE_MS = 300_000
+const LONGEST_WAIT_MS = 2000
 /** Classes and codes of Postgres that pass, and those of a connection that cannot be made or breaks. */
 const PASSING = /^(08|57P0|53300|40001|40P01|ECONN|EPIPE|ENOTFOUND|ETIMEDOUT|EAI_AGAIN)/
 const BROKEN =
-  /connection terminated|connection timeout|server closed the connection|client has encountered a connection error|not queryable/i
+  /connection terminated|timeout expired|timeout exceeded when trying to connect|query read timeout|connection timeout|server closed the connection|client has encountered a connection error|not queryable/i
 
 interface AnyError {
   name?: string
@@ -58,10 +60,16 @@ export function explain(ledger: Pick<Ledger, 'kind' | 'place'>, error: unknown):
   )
 }
 
+/** Whether a server says that it is starting up or shutting down: one that is there, and will answer. */
+export function isStarting(error: unknown): boolean {
+  const { code, cause } = error as AnyError
+  return /^57P0[123]$/.test(code ?? '') || (cause !== undefined && isStarting(cause))
+}
+
 /** Does a piece of database work: on a server again and again for five minutes while the server is away; an embedded database's failure becomes a sentence. */
 export async function patiently<T>(ledger: Ledger, work: () => Promise<T>): Promise<T> {
   const until = Date.now() + PATIENCE_MS
-  for (let wait = 100; ; wait = Math.min(5000, wait * 2)) {
+  for (let wait = 100; ; wait = Math.min(LONGEST_WAIT_MS, wait * 2)) {
     try {
       return await work()
     } catch (error) {

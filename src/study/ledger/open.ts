@@ -5,7 +5,7 @@ import { drizzle as drizzlePg } from 'drizzle-orm/node-postgres'
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
 import { drizzle as drizzlePglite } from 'drizzle-orm/pglite'
 import { MachineError, machineError, makeFolder } from '../files.ts'
-import { explain } from './errors.ts'
+import { explain, isPassing, isStarting } from './errors.ts'
 import { migrate } from './migrations.ts'
 import * as schema from './schema.ts'
 
@@ -27,6 +27,12 @@ export interface Ledger extends Connection {
   transaction<T>(work: (connection: Connection) => Promise<T>): Promise<T>
   close(): Promise<void>
 }
+
+/** A connection that is not made, and a query that is not answered, in so long are taken as lost. */
+const CONNECT_MS = 10_000
+const ANSWER_MS = 60_000
+/** A server that is starting up is waited for so long. */
+const STARTING_MS = 60_000
 
 type Values = readonly unknown[]
 const nulled = (values: Values) => values.map(value => (value === undefined ? null : value))
@@ -74,7 +80,14 @@ function withoutSecrets(url: string): string {
 
 async function openServer(url: string): Promise<Ledger> {
   const { default: pg } = await import('pg')
-  const pool = new pg.Pool({ connectionString: url, max: 4, application_name: 'bitlaw' })
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: 4,
+    application_name: 'bitlaw',
+    keepAlive: true,
+    connectionTimeoutMillis: CONNECT_MS,
+    query_timeout: ANSWER_MS,
+  })
   // An idle connection that the server closes is replaced at the next query; without a listener it would end the process.
   pool.on('error', () => {})
   // So does one that is lost in the middle of a query: the query rejects, and what was asked is asked again.
@@ -101,9 +114,12 @@ async function openServer(url: string): Promise<Ledger> {
         await client.query('commit')
         return result
       } catch (error) {
-        await client.query('rollback').catch((failed: Error) => {
-          broken = failed
-        })
+        // A connection that is lost takes its transaction with it.
+        if (isPassing(error)) broken = error as Error
+        else
+          await client.query('rollback').catch((failed: Error) => {
+            broken = failed
+          })
         throw error
       } finally {
         client.release(broken)
@@ -125,7 +141,16 @@ export async function openLedger(folder: string, url: string | undefined): Promi
       : machineError(url ? `cannot reach ${withoutSecrets(url)}` : `cannot open the ledger in '${folder}'`, error)
   }
   try {
-    await ledger.transaction(migrate)
+    const until = Date.now() + STARTING_MS
+    for (let done = false; !done; ) {
+      try {
+        await ledger.transaction(migrate)
+        done = true
+      } catch (error) {
+        if (!isStarting(error) || Date.now() > until) throw error
+        await new Promise(resolve => setTimeout(resolve, 500))
+      }
+    }
   } catch (error) {
     await ledger.close().catch(() => {})
     const explained = explain(ledger, error)
