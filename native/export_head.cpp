@@ -114,8 +114,7 @@ static void crossEntropyCall(const Napi::CallbackInfo& info) {
   head.losses = args.floats("losses", rows);
   head.softcap = static_cast<float>(args.number("softcap"));
   head.bf16 = args.flag();
-  head.gradient = args.flag();
-  if (!head.gradient) {
+  if (!args.flag()) {
     head.kept = keptOf(args, engine, args.next(), head.weight, LinearRounding{{}, {}, {}, false, head.bf16});
     if (vocab > 0) losses(engine, head);
     return;

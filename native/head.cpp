@@ -1,4 +1,4 @@
-// Cross-entropy of the unembedding, its logits a block of rows at a time; backward, the gradient of the logits of some
+// Cross-entropy of the unembedding with its gradient, logits a block of rows at a time; the gradient of the logits of some
 // hundred rows is kept, packed, for the gradient of the weights, never all of them.
 #include "head.h"
 
@@ -25,17 +25,14 @@ void crossEntropy(Engine& engine, const Head& head) {
     ops.packPanelAcross(kind, head.weight, row, std::min(PANEL, vocab - row), plain, across + row * widthWords, widthWords, nullptr);
   });
   const size_t widthPanels = roundUp(width, PANEL);
-  uint32_t* down = nullptr;
-  if (head.gradient) {
-    down = engine.need<uint32_t>(Engine::PANELS2, widthPanels * vocabWords);
-    engine.pool.run(vocabWords / 16, true, [&](size_t task, int) {
-      size_t row = std::min(task * 16 * per, vocab);
-      ops.packPanelsDown(kind, head.weight, row, std::min(16 * per, vocab - row), plain, down, PANEL * vocabWords, task * 16, 16);
-    });
-  }
+  uint32_t* down = engine.need<uint32_t>(Engine::PANELS2, widthPanels * vocabWords);
+  engine.pool.run(vocabWords / 16, true, [&](size_t task, int) {
+    size_t row = std::min(task * 16 * per, vocab);
+    ops.packPanelsDown(kind, head.weight, row, std::min(16 * per, vocab - row), plain, down, PANEL * vocabWords, task * 16, 16);
+  });
 
   // Rows that are held together: a number of the shape alone, as sums over rows are made piece by piece.
-  const size_t held = head.gradient ? std::clamp(KEPT / std::max<size_t>(vocab, 1) / ROW_BLOCK * ROW_BLOCK, 4 * ROW_BLOCK, 42 * ROW_BLOCK) : rows;
+  const size_t held = std::clamp(KEPT / std::max<size_t>(vocab, 1) / ROW_BLOCK * ROW_BLOCK, 4 * ROW_BLOCK, 42 * ROW_BLOCK);
   const size_t heldWords = roundUp(divideUp(held, per), 16);
   uint32_t* kept = head.dWeight ? engine.need<uint32_t>(Engine::KEPT, roundUp(vocab, PANEL) * heldWords) : nullptr;
   float* biasSums = head.dBias ? engine.need<float>(Engine::PARTIALS, divideUp(held, ROW_BLOCK) * vocab) : nullptr;
@@ -62,11 +59,10 @@ void crossEntropy(Engine& engine, const Head& head) {
       ops.product[kind](p);
       float factors[ROW_BLOCK];
       for (size_t i = 0; i < count; i++) {
-        Loss loss = ops.lossRow(logits + i * vocab, vocab, head.targets[row + i], head.softcap, head.scale, head.gradient);
+        Loss loss = ops.lossRow(logits + i * vocab, vocab, head.targets[row + i], head.softcap, head.scale);
         head.losses[row + i] = loss.loss;
         factors[i] = loss.factor;
       }
-      if (!head.gradient) return;
       if (head.dBias) {
         float* sums = biasSums + task * vocab;
         std::fill(sums, sums + vocab, 0.0f);

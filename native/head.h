@@ -16,16 +16,16 @@ struct Head {
   float* losses;
   float softcap;
   bool bf16;
-  /** Backward: the gradient of (sum of losses) * scale. */
-  bool gradient;
+  /** What follows is of crossEntropy alone: the gradient of (sum of losses) * scale. */
   float scale;
   float* dx;
   float* dWeight;
   float* dBias;
 };
 
+/** Losses and gradients. */
 void crossEntropy(Engine&, const Head&);
-/** The losses alone. */
+/** Losses alone. */
 void losses(Engine&, const Head&);
 
 }  // namespace bitlaw

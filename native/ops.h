@@ -185,8 +185,8 @@ struct Ops {
   void (*activation)(const Activations&, size_t from, size_t count);
   void (*activationBackward)(const Activations&, size_t from, size_t count);
   void (*logSoftmax)(float* row, size_t n);
-  /** The loss of a row of logits; with `gradient` the row becomes scale * (softmax - one at the target) but for the factor that is returned. softcap 0: none. */
-  Loss (*lossRow)(float* row, size_t n, int32_t target, float softcap, float scale, bool gradient);
+  /** The loss of a row of logits, which becomes scale * (softmax - one at the target) but for the factor that is returned. softcap 0: none. */
+  Loss (*lossRow)(float* row, size_t n, int32_t target, float softcap, float scale);
   /**
    * Takes the next columns of rows of logits into their sums of exponentials: tops (rows) the largest so far, sums (rows,
    * lanes) of e^(logit - top), to be added up by sumLanes. Logits are capped in place where softcap > 0.

@@ -158,38 +158,37 @@ inline float largest(const float* x, size_t n) {
 
 void logSoftmax(float* x, size_t n) {
   const float most = largest(x, n);
-  float sum = total(n, [&](size_t i, int lanes) { return only(exp(get(x + i, lanes) - set(most)), lanes); });
+  float sum = total(n, [&](size_t i, int lanes) { return only(expBelow(get(x + i, lanes) - set(most)), lanes); });
   const F log = set(most + static_cast<float>(__builtin_log(static_cast<double>(sum))));
   each(n, [&](size_t i, int lanes) { put(x + i, get(x + i, lanes) - log, lanes); });
 }
 
-Loss lossRow(float* x, size_t n, int32_t target, float softcap, float scale, bool gradient) {
+Loss lossRow(float* x, size_t n, int32_t target, float softcap, float scale) {
   if (target < 0) {
-    if (gradient) std::memset(x, 0, n * 4);
+    std::memset(x, 0, n * 4);
     return {0, 1};
   }
-  if (softcap > 0) {
+  const bool capped = softcap > 0;
+  if (capped) {
     F cap = set(softcap), inverse = set(1 / softcap);
     each(n, [&](size_t i, int lanes) { put(x + i, cap * tanh(get(x + i, lanes) * inverse), lanes); });
   }
   const float most = largest(x, n), at = x[target];
   const F shift = set(most);
-  const bool keep = gradient && !(softcap > 0);
   float sum = total(n, [&](size_t i, int lanes) {
-    F e = exp(get(x + i, lanes) - shift);
-    if (keep) put(x + i, e, lanes);
+    F e = expBelow(get(x + i, lanes) - shift);
+    if (!capped) put(x + i, e, lanes);
     return only(e, lanes);
   });
   const float log = most + static_cast<float>(__builtin_log(static_cast<double>(sum)));
-  if (!gradient) return {log - at, 1};
-  if (keep) {
+  if (!capped) {
     x[target] -= sum;
     return {log - at, scale / sum};
   }
   const F factor = set(scale / sum), inverse = set(1 / softcap);
   each(n, [&](size_t i, int lanes) {
     F logit = get(x + i, lanes), share = logit * inverse;
-    put(x + i, factor * exp(logit - shift) * (set(1.0f) - share * share), lanes);
+    put(x + i, factor * expBelow(logit - shift) * (set(1.0f) - share * share), lanes);
   });
   x[target] -= scale * (1 - at / softcap * (at / softcap));
   return {log - at, 1};
