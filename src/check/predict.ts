@@ -37,7 +37,7 @@ export interface Record {
 }
 
 /** Laws with constants that speak of damage after training. */
-export function ptqFits(fits: readonly LawFit[]): LawFit[] {
+function ptqFits(fits: readonly LawFit[]): LawFit[] {
   return fits.filter(({ law, parameters }) => {
     const { deltaPtq } = law.predict(parameters, { N: 1e8, D: 1e10, P_post: 4 })
     return deltaPtq !== null && Number.isFinite(deltaPtq)

@@ -45,7 +45,7 @@ export function shapeOfConfig(config: ModelConfig): Shape {
 }
 
 /** Bits of a precision that a checkpoint was trained at. */
-export function bitsOfPrecision(precision: Precision | null): TrainingBits {
+function bitsOfPrecision(precision: Precision | null): TrainingBits {
   const bits = (format: string | null | undefined) => (format == null ? 16 : codeBits(format))
   return precision ? { pw: bits(precision.weights), pa: bits(precision.activations), pkv: bits(precision.kv) } : PLAIN
 }

@@ -19,7 +19,7 @@ export interface PackedWeight {
 export type PackedReader = (tensors: TensorFile, config: Readonly<Record<string, unknown>>) => Map<string, PackedWeight>
 
 /** Layouts by `quant_method`. Bitlaw's own (`bitlaw`) is by parameter, not by tensor: see encoded.ts. */
-export const PACKED_READERS: Readonly<Record<string, PackedReader>> = {
+const PACKED_READERS: Readonly<Record<string, PackedReader>> = {
   'compressed-tensors': compressedWeights,
   gptq: gptqWeights,
 }

@@ -58,7 +58,7 @@ function numberFrom(text: string, option: string): number {
 }
 
 /** Options of the library from those of the command. */
-export function fitOptionsOf(options: Options): FitOptions {
+function fitOptionsOf(options: Options): FitOptions {
   const objective = OBJECTIVES.find(kind => kind === options.objective)
   if (!objective)
     throw new RequestError(

@@ -128,7 +128,9 @@ export async function runVerb(path: string, options: StudyOptions): Promise<void
   progress?.stop()
   process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
   if (result.stopped) {
-    process.stderr.write(`stopped; 'bitlaw study run ${path}' goes on\n`)
+    process.stderr.write(
+      `stopped; 'bitlaw study run ${path}${options.out === undefined ? '' : ` --out ${options.out}`}' goes on\n`,
+    )
     process.exitCode = 130
     return
   }

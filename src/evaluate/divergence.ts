@@ -37,7 +37,7 @@ export interface Comparison {
 }
 
 /** Rows of the batch that are scored, in the order of the windows. */
-export function scoredRows(batch: readonly Window[], length: number): Int32Array {
+function scoredRows(batch: readonly Window[], length: number): Int32Array {
   const rows: number[] = []
   batch.forEach((window, b) => {
     for (let i = 0; i < window.targets; i++) rows.push(b * length + window.firstTarget + i - window.first)

@@ -39,7 +39,7 @@ export function clusteredError(values: ArrayLike<number>, clusterSizes: readonly
 }
 
 /** Two-sided normal quantile of 95%. */
-export const Z95 = 1.959963984540054
+const Z95 = 1.959963984540054
 
 /** 95% interval of an estimate, [low, high]. */
 export function interval({ mean, standardError }: { mean: number; standardError: number }): [number, number] {

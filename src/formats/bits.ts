@@ -8,7 +8,7 @@ import { parseFormat } from './spelling.ts'
 const SCALE_BITS: Record<ScaleKind, number> = { fp16: 16, bf16: 16, fp32: 32, exact: 32, e8m0: 8, e4m3: 8, dyn8x256: 8 }
 
 /** Bits of a code: log2(3) of a ternary one. */
-export function elementBits(element: Element): number {
+function elementBits(element: Element): number {
   return element.kind === 'ternary' ? Math.log2(3) : element.bits
 }
 

@@ -69,7 +69,7 @@ const scratch = new Uint8Array(256)
 const REACHES = [1, 0.76, 0.82, 0.88, 0.94, 1.06] as const
 
 /** A scale (either sign) for value = scale * level. */
-export function fitScale(v: Float64Array, start: number, n: number, steps: Ladder): number {
+function fitScale(v: Float64Array, start: number, n: number, steps: Ladder): number {
   let extreme = 0
   for (let i = start; i < start + n; i++) if (Math.abs(v[i]) > Math.abs(extreme)) extreme = v[i]
   if (extreme === 0) return 0

@@ -90,7 +90,7 @@ function encodeInt8(x: Floats, start: number, end: number, scale: number, codes:
 }
 
 /** Scale byte of an MX block: clamp(floor(log2 absmax) - emax), 0 for a block of zeros, 255 (nan) where a value is not finite. */
-export function mxScale(absmax: number, emax: number): number {
+function mxScale(absmax: number, emax: number): number {
   if (Number.isNaN(absmax)) return 255
   if (absmax === 0) return 0
   return Math.min(Math.max(exponentOf(absmax) - emax, -127), 127) + 127

@@ -13,7 +13,7 @@ const MAX_FLOAT32 = (2 - 2 ** -23) * 2 ** 127
 export type SingleScale = Exclude<ScaleKind, 'e4m3' | 'dyn8x256'>
 
 /** Exponent byte of the power of two at or above x: 0 for zero, 255 for nan. */
-export function e8m0Above(x: number): number {
+function e8m0Above(x: number): number {
   if (!Number.isFinite(x)) return 255
   if (x <= 2 ** -127) return 0
   const exponent = exponentOf(x)

@@ -28,7 +28,7 @@ export function largestStep(element: Element): number {
 }
 
 /** An array of the same type as `like`. */
-export function floatsLike(like: Floats, size: number): Floats {
+function floatsLike(like: Floats, size: number): Floats {
   return like instanceof Float32Array ? new Float32Array(size) : new Float64Array(size)
 }
 

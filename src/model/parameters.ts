@@ -14,7 +14,7 @@ const MATRICES: ReadonlySet<ParameterSpec['kind']> = new Set(['embedding', 'posi
 type Numbers = Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>
 
 /** The name under which a file has a tensor: as in the table, or without the prefix (a file of the base model); undefined: neither. */
-export function nameIn(tensors: TensorFile, file: string, prefix: string): string | undefined {
+function nameIn(tensors: TensorFile, file: string, prefix: string): string | undefined {
   if (tensors.has(file)) return file
   const bare = file.startsWith(prefix) ? file.slice(prefix.length) : file
   return tensors.has(bare) ? bare : undefined

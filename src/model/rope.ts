@@ -87,7 +87,7 @@ function yarn(
 }
 
 /** Tables for positions 0 … length - 1. */
-export function ropeTables(
+function ropeTables(
   kernels: Pick<Kernels, 'allocate'>,
   theta: number,
   dimensions: number,

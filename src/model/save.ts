@@ -78,7 +78,7 @@ export async function saveModel(
 }
 
 /** Runs `write` on a new folder beside `folder` and renames it to that name only when all is written; other files of an old folder move over. */
-export async function writeFolder(folder: string, write: (target: string) => Promise<void>): Promise<void> {
+async function writeFolder(folder: string, write: (target: string) => Promise<void>): Promise<void> {
   const final = resolve(folder)
   const old = existsSync(final) ? readdirSync(final) : []
   mkdirSync(dirname(final), { recursive: true })
@@ -235,7 +235,7 @@ function isBf16Exact(weights: Weights | undefined, parameters: ReadonlyMap<strin
 }
 
 /** Writes model.safetensors, or shards with model.safetensors.index.json where there are more than `shardBytes`. */
-export function writeShards(folder: string, tensors: readonly TensorToWrite[], shardBytes: number): void {
+function writeShards(folder: string, tensors: readonly TensorToWrite[], shardBytes: number): void {
   const shards: TensorToWrite[][] = [[]]
   let filled = 0
   let total = 0

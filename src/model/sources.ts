@@ -73,7 +73,7 @@ function openHuggingfaceFolder(folder: string): Source {
 }
 
 /** A JSON text that must be an object; `path` is what an error calls it. */
-export function parseObject(text: string, path: string): Record<string, unknown> {
+function parseObject(text: string, path: string): Record<string, unknown> {
   let value: unknown
   try {
     value = JSON.parse(text)

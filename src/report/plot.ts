@@ -2,6 +2,7 @@
 // follow the page's; the inks of data are read on white and on dark ground alike (a test holds their contrast).
 import * as Plot from '@observablehq/plot'
 import { parseHTML } from 'linkedom'
+import { short } from './data.ts'
 import { escapeHtml } from './tables.ts'
 
 export { Plot }
@@ -109,3 +110,19 @@ export function logTicks(values: readonly number[]): number[] {
     }
   return ticks.length > 1 ? ticks : [low, high].map(value => Number(value.toPrecision(2)))
 }
+
+/** A logarithmic axis over these values, with few ticks; counts are printed short (300K, 1M). */
+export function logAxis(values: readonly number[], label: string, tickFormat: (x: number) => string = short) {
+  return { type: 'log', label, ticks: logTicks(values), tickFormat } as const
+}
+
+/** A logarithmic axis of damage over what is drawn, intervals included. */
+export const damageAxis = (rows: readonly { low: number; high: number }[], label: string) =>
+  logAxis(
+    rows.flatMap(row => [row.low, row.high]),
+    label,
+    plain,
+  )
+
+/** A number as it is, at two digits: ticks below 1. */
+export const plain = (x: number): string => String(Number(x.toPrecision(2)))

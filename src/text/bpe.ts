@@ -28,7 +28,7 @@ export function splitWords(text: string): string[] {
 }
 
 /** Adds the words of a text to their counts. */
-export function countWords(counts: Map<string, number>, text: string): void {
+function countWords(counts: Map<string, number>, text: string): void {
   for (const word of splitWords(text)) counts.set(word, (counts.get(word) ?? 0) + 1)
 }
 

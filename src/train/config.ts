@@ -10,7 +10,7 @@ const share = (expected: string) => quantity(expected, value => value > 0 && val
 const flag = () => z.boolean('true or false')
 
 /** A corpus: a path, a glob, npm:<package>, or a list of these. */
-export const sourceSchema = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)], {
+const sourceSchema = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)], {
   error: 'a folder, file, glob or npm:<package>, or a list of these',
 })
 
@@ -193,13 +193,13 @@ export const scheduleSchema = z
   })
 
 /** `evaluate`: validation during training, on the same held-out windows each time. */
-export const evaluationSchema = z.strictObject(
+const evaluationSchema = z.strictObject(
   { every: tokenCount().optional(), tokens: tokenCount().default(200e3) },
   'evaluate: { every: 2e6, tokens: 200e3 }',
 )
 
 /** The whole of a run configuration, defaults filled in. */
-export const runConfigSchema = z.strictObject(
+const runConfigSchema = z.strictObject(
   {
     name: z.string('a name').min(1, 'a name').optional(),
     seed: whole(0).default(0),

@@ -20,7 +20,7 @@ export interface GgufArchitecture {
 }
 
 /** Architectures that Bitlaw reads and writes; of several for one family the first is written. */
-export const ARCHITECTURES: readonly GgufArchitecture[] = [
+const ARCHITECTURES: readonly GgufArchitecture[] = [
   { name: 'llama', family: 'llama', interleaved: true },
   { name: 'llama', family: 'mistral', interleaved: true },
   { name: 'qwen2', family: 'qwen2' },

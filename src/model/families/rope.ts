@@ -119,7 +119,7 @@ export function spellRope(position: Extract<Position, { kind: 'rope' }>): Record
 }
 
 /** A scaling as an entry of config.json. */
-export function spellScaling(scaling: RopeScaling): Record<string, unknown> {
+function spellScaling(scaling: RopeScaling): Record<string, unknown> {
   const spelled: Record<string, unknown> = { rope_type: scaling.kind }
   const set = (key: string, value: unknown) => {
     if (value !== undefined && value !== null) spelled[key] = value

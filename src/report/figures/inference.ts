@@ -3,7 +3,19 @@
 import { describeFormat, gaussianMse } from '../../formats/index.ts'
 import { type BestAtWidth, bestAtWidth, plainQuantized } from '../damage.ts'
 import { type Quantized, type ReportData, short, trainedRuns } from '../data.ts'
-import { bitsInks, draw, type Figure, LEAST_SHOWN, logTicks, missing, nameInks, Plot, whiskers } from '../plot.ts'
+import {
+  bitsInks,
+  damageAxis,
+  draw,
+  type Figure,
+  LEAST_SHOWN,
+  logAxis,
+  missing,
+  nameInks,
+  Plot,
+  plain,
+  whiskers,
+} from '../plot.ts'
 import { seedNoise, sharePoints } from '../shares.ts'
 import { groupBy, line, meanInterval, meanOf, rSquared } from '../statistics.ts'
 
@@ -50,12 +62,10 @@ export function lossAgainstBits(data: ReportData): Figure {
       rows.map(row => row.k),
       'bits of the weights',
     ),
-    x: {
-      type: 'log',
-      label: 'total bits of the model',
-      ticks: logTicks(rows.map(row => row.totalBits)),
-      tickFormat: short,
-    },
+    x: logAxis(
+      rows.map(row => row.totalBits),
+      'total bits of the model',
+    ),
     y: { label: 'loss (nats a token)', nice: true },
     marks: [
       Plot.line(frontier, {
@@ -117,12 +127,10 @@ export function accuracyAgainstBits(data: ReportData): Figure {
       rows.map(row => row.k),
       'bits of the weights',
     ),
-    x: {
-      type: 'log',
-      label: 'total bits of the model',
-      ticks: logTicks(rows.map(row => row.totalBits)),
-      tickFormat: short,
-    },
+    x: logAxis(
+      rows.map(row => row.totalBits),
+      'total bits of the model',
+    ),
     y: { label: 'mean accuracy (share of examples)', nice: true },
     marks: [
       whiskers(rows, 'totalBits', 'low', 'high', { stroke: 'k', strokeOpacity: 0.2 }),
@@ -192,15 +200,6 @@ function meanDamage(group: readonly Quantized[]) {
   return { mean, low: Math.max(low, LEAST_SHOWN), high, count }
 }
 
-/** Rows of a logarithmic figure of mean damage: y ticks over all that is drawn. */
-const damageAxis = (rows: readonly { low: number; high: number }[]) =>
-  ({
-    type: 'log',
-    label: 'mean damage (nats)',
-    ticks: logTicks(rows.flatMap(row => [row.low, row.high])),
-    tickFormat: '~g',
-  }) as const
-
 /** Mean damage of each data type at each width, on the models and the block that all have. */
 export function dataTypes(data: ReportData): Figure {
   const [id, title] = ['data-types', 'Data types at each width']
@@ -221,7 +220,7 @@ export function dataTypes(data: ReportData): Figure {
   const svg = draw({
     inks: nameInks(names, 'data type'),
     x: { label: 'bits after training', ticks: widths, tickFormat: 'd' },
-    y: damageAxis(shown),
+    y: damageAxis(shown, 'mean damage (nats)'),
     marks: [
       Plot.line(shown, { x: 'at', y: 'mean', stroke: 'element', sort: 'k' }),
       whiskers(shown, 'at', 'low', 'high', { stroke: 'element' }),
@@ -258,7 +257,7 @@ export function blockSizes(data: ReportData): Figure {
       ticks: [...new Set(rows.map(row => row.block))],
       tickFormat: String,
     },
-    y: damageAxis(rows),
+    y: damageAxis(rows, 'mean damage (nats)'),
     marks: [
       Plot.line(rows, { x: 'block', y: 'mean', stroke: 'k', z: 'k', sort: 'block' }),
       whiskers(rows, 'block', 'low', 'high', { stroke: 'k' }),
@@ -299,13 +298,12 @@ export function gaussianError(data: ReportData): Figure {
   }))
   const svg = draw({
     inks: nameInks(points.map(row => row.element).sort(), 'data type'),
-    x: {
-      type: 'log',
-      label: 'mean squared error on N(0, 1)',
-      ticks: logTicks(points.map(row => row.mse)),
-      tickFormat: '~g',
-    },
-    y: damageAxis(points),
+    x: logAxis(
+      points.map(row => row.mse),
+      'mean squared error on N(0, 1)',
+      plain,
+    ),
+    y: damageAxis(points, 'mean damage (nats)'),
     marks: [
       ...(fitted ? [Plot.line(ends, { x: 'mse', y: 'mean', strokeDasharray: '4 3', strokeOpacity: 0.6 })] : []),
       whiskers(points, 'mse', 'low', 'high', { stroke: 'element', strokeOpacity: 0.5 }),

@@ -4,7 +4,18 @@
 import { damageExponents, type EqualBytes, equalBytes, plainDamage } from '../damage.ts'
 import { type Quantized, type ReportData, short } from '../data.ts'
 import { configurationOf, fitOf } from '../fits.ts'
-import { bitsInks, draw, type Figure, LEAST_SHOWN, logTicks, missing, nameInks, Plot, whiskers } from '../plot.ts'
+import {
+  bitsInks,
+  damageAxis,
+  draw,
+  type Figure,
+  LEAST_SHOWN,
+  logAxis,
+  missing,
+  nameInks,
+  Plot,
+  whiskers,
+} from '../plot.ts'
 import { seedNoise } from '../shares.ts'
 import { groupBy, meanInterval, printInterval, signed } from '../statistics.ts'
 
@@ -53,18 +64,11 @@ export function damageAgainstData(data: ReportData): Figure {
       rows.map(row => row.k),
       'bits after training',
     ),
-    x: {
-      type: 'log',
-      label: 'training tokens a parameter (D / N)',
-      ticks: logTicks(rows.map(row => row.ratio)),
-      tickFormat: short,
-    },
-    y: {
-      type: 'log',
-      label: 'loss after PTQ minus loss before (nats)',
-      ticks: logTicks(rows.flatMap(row => [row.low, row.high])),
-      tickFormat: '~g',
-    },
+    x: logAxis(
+      rows.map(row => row.ratio),
+      'training tokens a parameter (D / N)',
+    ),
+    y: damageAxis(rows, 'loss after PTQ minus loss before (nats)'),
     marks: [
       Plot.line(lines, { x: 'ratio', y: 'delta', stroke: 'k', z: 'line', strokeOpacity: 0.45, sort: 'ratio' }),
       whiskers(rows, 'ratio', 'low', 'high', { stroke: 'k' }),
@@ -106,7 +110,10 @@ export function damageBySchedule(data: ReportData): Figure {
     height: 80 + 110 * widths.length,
     marginRight: 60,
     inks: nameInks(schedules, 'schedule'),
-    x: { type: 'log', label: 'training tokens', ticks: logTicks(rows.map(row => row.d)), tickFormat: short },
+    x: logAxis(
+      rows.map(row => row.d),
+      'training tokens',
+    ),
     y: { type: 'log', label: 'damage (nats)', ticks: 3, tickFormat: '~g' },
     fy: { label: null, domain: widths.map(k => `${k} bits`) },
     marks: [
@@ -213,7 +220,10 @@ export function equalBytesFigure(data: ReportData): Figure {
       rows.map(row => row.k),
       'bits of the larger',
     ),
-    x: { type: 'log', label: 'training tokens', ticks: logTicks(rows.map(row => row.d)), tickFormat: short },
+    x: logAxis(
+      rows.map(row => row.d),
+      'training tokens',
+    ),
     y: { label: 'loss of the larger minus loss of the smaller (nats)' },
     marks: [
       Plot.ruleY([0], { strokeDasharray: '3 3' }),

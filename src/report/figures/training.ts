@@ -3,7 +3,7 @@
 
 import { conditionsOf, isPlain, precisionWords, type ReportData, short, trainedRuns } from '../data.ts'
 import { configurationOf, fitOf, resamplesOf } from '../fits.ts'
-import { bitsInks, draw, type Figure, logTicks, missing, nameInks, Plot, whiskers } from '../plot.ts'
+import { bitsInks, draw, type Figure, logAxis, missing, nameInks, Plot, whiskers } from '../plot.ts'
 import { fittedOptimum, jointRows, PARTS, partnerOf, seedNoise, sharePoints, trainingFit } from '../shares.ts'
 import { groupBy, meanInterval, meanOf, rSquared } from '../statistics.ts'
 
@@ -43,7 +43,10 @@ export function lossAgainstData(data: ReportData): Figure {
       rows.map(row => row.pw),
       'bits of the weights in training',
     ),
-    x: { type: 'log', label: 'training tokens', ticks: logTicks(rows.map(one => one.d)), tickFormat: short },
+    x: logAxis(
+      rows.map(one => one.d),
+      'training tokens',
+    ),
     y: { label: 'loss (nats a token)', nice: true, ticks: 5 },
     fy: { label: null, domain: sizes },
     marks: [
@@ -193,12 +196,11 @@ export function optimalPrecision(data: ReportData): Figure {
       rows.map(row => row.bits),
       'bits of weights, activations and KV cache',
     ),
-    x: {
-      type: 'log',
-      label: 'training compute (6/16 · N · D · P, FLOP)',
-      ticks: logTicks(rows.map(row => row.cost)),
-      tickFormat: (x: number) => x.toExponential(0).replace('+', ''),
-    },
+    x: logAxis(
+      rows.map(row => row.cost),
+      'training compute (6/16 · N · D · P, FLOP)',
+      cost => cost.toExponential(0).replace('+', ''),
+    ),
     y: { label: 'loss (nats a token)', nice: true },
     marks: [
       Plot.line(rows, { x: 'cost', y: 'loss', stroke: 'bits', z: 'line', sort: 'cost', strokeOpacity: 0.5 }),
