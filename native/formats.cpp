@@ -1,5 +1,5 @@
-// What JavaScript sees of the formats beside plain blocks: floats of 16 bits, wide codes, MX and NVFP4, and the parts of an
-// encoding with extras (scales that are searched, rotation, means, chance).
+// What JavaScript sees of the formats beside plain blocks: floats of 16 bits, wide codes, MX and NVFP4, ggml's types, and
+// the parts of an encoding with extras (scales that are searched, rotation, means, chance).
 #include <cstring>
 
 #include "quantize_format.h"
@@ -243,6 +243,35 @@ static void encodeRandomlyCall(const Napi::CallbackInfo& info) {
   });
 }
 
+/** encodeGgml(engine, kind, blocks, x, weights | null, bytes), decodeGgml(engine, kind, blocks, bytes, out) */
+static void encodeGgmlCall(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  Engine& engine = args.engine();
+  const size_t index = args.count("kind"), blocks = args.count("blocks");
+  if (index >= GGML_KINDS) args.fail("kind", "a type of ggml");
+  const GgmlKind kind = static_cast<GgmlKind>(index);
+  const size_t block = ggmlBlock(kind), size = ggmlBytes(kind);
+  const float* x = args.floats("x", blocks * block);
+  const double* weights = args.doublesOrNull("weights", blocks * block);
+  uint8_t* bytes = args.bytes("bytes", blocks * size);
+  const QuantizeOps& ops = opsOf(engine);
+  // Searches take long: small tasks, of a multiple of eight blocks.
+  overBlocks(engine, blocks, 8, [&](size_t first, size_t count) { ops.encodeGgml(kind, x + first * block, weights ? weights + first * block : nullptr, count, bytes + first * size); }, TASK / 16 / block);
+}
+
+static void decodeGgmlCall(const Napi::CallbackInfo& info) {
+  Arguments args(info);
+  Engine& engine = args.engine();
+  const size_t index = args.count("kind"), blocks = args.count("blocks");
+  if (index >= GGML_KINDS) args.fail("kind", "a type of ggml");
+  const GgmlKind kind = static_cast<GgmlKind>(index);
+  const size_t block = ggmlBlock(kind), size = ggmlBytes(kind);
+  const uint8_t* bytes = args.bytes("bytes", blocks * size);
+  float* out = args.floats("out", blocks * block);
+  const QuantizeOps& ops = opsOf(engine);
+  overBlocks(engine, blocks, 1, [&](size_t first, size_t count) { ops.decodeGgml(kind, bytes + first * size, count, out + first * block); }, TASK / block);
+}
+
 void registerFormats(Napi::Env env, Napi::Object exports) {
   exports["encodeHalf"] = Napi::Function::New<encodeHalfCall>(env);
   exports["decodeHalf"] = Napi::Function::New<decodeHalfCall>(env);
@@ -258,6 +287,8 @@ void registerFormats(Napi::Env env, Napi::Object exports) {
   exports["rotate"] = Napi::Function::New<rotateCall>(env);
   exports["center"] = Napi::Function::New<centerCall>(env);
   exports["addMeans"] = Napi::Function::New<addMeansCall>(env);
+  exports["encodeGgml"] = Napi::Function::New<encodeGgmlCall>(env);
+  exports["decodeGgml"] = Napi::Function::New<decodeGgmlCall>(env);
   exports["encodeRandomly"] = Napi::Function::New<encodeRandomlyCall>(env);
 }
 

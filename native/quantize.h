@@ -64,6 +64,15 @@ struct Search {
   float thresholds[16], padded[16];
 };
 
+/** ggml's block types, in the order of GGML_TYPES in src/formats/ggml.ts; q8_0 has kernels of its own. */
+enum class GgmlKind { q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, tq1_0, tq2_0 };
+constexpr size_t GGML_KINDS = 14;
+constexpr size_t ggmlBytes(GgmlKind kind) {
+  constexpr size_t BYTES[GGML_KINDS] = {18, 20, 22, 24, 34, 84, 110, 144, 176, 210, 18, 136, 54, 66};
+  return BYTES[static_cast<size_t>(kind)];
+}
+constexpr size_t ggmlBlock(GgmlKind kind) { return kind < GgmlKind::q2_k || kind == GgmlKind::iq4_nl ? 32 : 256; }
+
 struct QuantizeOps {
   /** Encodes n values from the beginning of a block. codes may be null where scales are unrounded. */
   void (*encode)(const BlockFormat&, const float* x, size_t n, float* scales, uint8_t* zeros, uint8_t* codes);
@@ -92,6 +101,9 @@ struct QuantizeOps {
   void (*center)(float* x, size_t n, size_t length, ScaleRule, float* means);
   void (*addMeans)(const float* means, size_t n, size_t length, float* out);
   void (*encodeRandomly)(const BlockFormat&, const double* levels, uint32_t seed, uint64_t first, const float* x, size_t n, const float* scales, const uint8_t* zeros, uint8_t* codes);
+  /** ggml_pack_body.h: whole blocks; weights of the squared errors, one a value, or null. */
+  void (*encodeGgml)(GgmlKind, const float* x, const double* weights, size_t blocks, uint8_t* bytes);
+  void (*decodeGgml)(GgmlKind, const uint8_t* bytes, size_t blocks, float* out);
 };
 
 /** The kernels of an instruction path by its name. */

@@ -1,6 +1,7 @@
 // All quantization kernels of one instruction path, as a table. A path's file defines PATH and includes this.
 #pragma once
 #include "extras_body.h"
+#include "ggml_pack_body.h"
 #include "micro_body.h"
 #include "plain_body.h"
 #include "quantize_body.h"
@@ -33,6 +34,8 @@ constexpr QuantizeOps quantizeTable() {
   ops.center = center;
   ops.addMeans = addMeans;
   ops.encodeRandomly = encodeRandomly;
+  ops.encodeGgml = encodeGgml;
+  ops.decodeGgml = decodeGgml;
   return ops;
 }
 

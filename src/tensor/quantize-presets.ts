@@ -2,9 +2,13 @@
 // left to formats/.
 import { elementTable } from '../formats/elements.ts'
 import type { Encoded, PlainFormat, PresetName } from '../formats/format.ts'
+import { GGML_TYPES } from '../formats/ggml.ts'
 import type { Microscaling } from '../formats/mx.ts'
-import { microscaling } from '../formats/preset.ts'
+import { ggmlType, microscaling } from '../formats/preset.ts'
 import { absmaxOf, E4M3_LEVELS, type EncodedArrays, type Native } from './quantize-scaled.ts'
+
+/** ggml's types in the addon's order. */
+const KINDS = GGML_TYPES.map(({ name }) => name)
 
 /** What the addon knows of an MX format: bits (0: int8 / 64), mantissa, bias, largest code, exponent of the largest value. */
 function microArguments({ element, emax }: Microscaling): [number, number, number, number, number] {
@@ -74,9 +78,12 @@ export function encodePresetNative(
   const size = x.length
   const micro = microscaling(name)
   if (!micro) {
-    if (name !== 'q8_0' || shape[shape.length - 1] % 32 !== 0) return undefined
-    const bytes = into.codes ?? new Uint8Array((size / 32) * 34)
-    addon.encodeQ8(engine, size, x, bytes)
+    const { block, bytes: each } = ggmlType(name)!
+    if (shape[shape.length - 1] % block !== 0) return undefined
+    const blocks = size / block
+    const bytes = into.codes ?? new Uint8Array(blocks * each)
+    if (name === 'q8_0') addon.encodeQ8(engine, size, x, bytes)
+    else addon.encodeGgml(engine, KINDS.indexOf(name), blocks, x, null, bytes)
     return { ...head, bytes }
   }
   const codes = into.codes ?? new Uint8Array(size)
@@ -103,8 +110,11 @@ export function decodePresetNative(
   const size = out.length
   const micro = microscaling(name)
   if (!micro) {
-    if (name !== 'q8_0' || !bytes || size % 32 !== 0) return false
-    addon.decodeQ8(engine, size, bytes, out)
+    const { block, bytes: each } = ggmlType(name)!
+    const blocks = size / block
+    if (!bytes || encoded.shape[encoded.shape.length - 1] % block !== 0 || bytes.length < blocks * each) return false
+    if (name === 'q8_0') addon.decodeQ8(engine, size, bytes, out)
+    else addon.decodeGgml(engine, KINDS.indexOf(name), blocks, bytes, out)
     return true
   }
   if (!(codes instanceof Uint8Array || codes instanceof Int8Array) || !(scales instanceof Uint8Array)) return false

@@ -12,7 +12,8 @@ const FORMATS = [
   ...[3, 4, 5, 6, 7, 8].flatMap(k => [`fp${k}e2m${k - 3}@64`, `fp${k}e1m${k - 2}@32`, `fp${k}e2m${k - 3}.bnb@64`]),
   'fp8e4m3@64', 'fp8e5m2@64', 'fp8e5m2@channel', 'fp4e3m0@64', 'ternary@64', 'ternary@channel', 'int8@tensor', 'uint4@channel', 'uint4@tensor', 'nf4@tensor',
   'nf4.bnb_table@64/fp32', 'fp4e2m1.bnb_table@64/fp32', 'dyn8@256/fp32', 'nf4@64/bf16', 'int4@64/exact', 'nf4@64/dyn8x256', 'fp4e2m1@32/e8m0', 'int4@16/e4m3', 'uint4@16/e4m3',
-  'bf16', 'fp16', 'fp32', 'mxfp4', 'mxfp6e2m3', 'mxfp6e3m2', 'mxfp8e4m3', 'mxfp8e5m2', 'mxint8', 'nvfp4', 'q8_0', 'q4_0',
+  'bf16', 'fp16', 'fp32', 'mxfp4', 'mxfp6e2m3', 'mxfp6e3m2', 'mxfp8e4m3', 'mxfp8e5m2', 'mxint8', 'nvfp4',
+  'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_nl', 'iq4_xs', 'tq1_0', 'tq2_0',
   'int9@32', 'int12@64', 'int16@64/fp32', 'int12@channel', 'int16@tensor/exact', 'int12@48+clip', 'int12@64+sr',
   'nf4@64/e8m0', 'uint4@32/e8m0', 'int4@channel/e8m0', 'uint4@64/dyn8x256', 'dyn8@48/e4m3', 'int4full@32/fp32', 'uint8@64/exact', 'int4@1024', 'nf4@100', 'uint4@100',
   ...['+clip', '+centered', '+hadamard', '+sr', '+hadamard+clip', '+centered+sr'].flatMap(extra => [`int4@64${extra}`, `nf4@64/fp32${extra}`, `uint4@48${extra}`]),
@@ -83,7 +84,11 @@ if (addon)
           [long, [192, 256]],
         ] as const) {
           if (x === long && !/^(dyn|nf|fp|quantile)[5-8]/.test(spelling)) continue
-          if (x === odd && parseFormat(spelling).kind === 'preset' && spelling.startsWith('q')) continue
+          if (
+            /^(i?q|tq)\d/.test(spelling) &&
+            shape[1] % (/_\d|nl/.test(spelling) && !spelling.startsWith('t') ? 32 : 256)
+          )
+            continue
           const format = parseFormat(spelling)
           const options = { seed: 3, ...(spelling.includes('proxy') && { keep: [0, shape[1] - 1] }) }
           const label = `${spelling} of [${shape}]${x === broken ? ', broken' : ''}`
