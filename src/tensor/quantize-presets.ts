@@ -1,7 +1,7 @@
 // Plain floats and the presets by the native kernels; those that the kernels do not know, and shapes that are refused, are
 // left to formats/.
 import { elementTable } from '../formats/elements.ts'
-import type { Encoded, PlainFormat, PresetName } from '../formats/format.ts'
+import type { Encoded, EncodeOptions, PlainFormat, PresetName } from '../formats/format.ts'
 import { GGML_TYPES } from '../formats/ggml.ts'
 import type { Microscaling } from '../formats/mx.ts'
 import { ggmlType, microscaling } from '../formats/preset.ts'
@@ -71,6 +71,7 @@ export function encodePresetNative(
   x: Float32Array,
   shape: readonly number[],
   name: PresetName,
+  options: EncodeOptions,
   into: EncodedArrays,
 ): Encoded | undefined {
   const { addon, engine } = native
@@ -79,7 +80,7 @@ export function encodePresetNative(
   const micro = microscaling(name)
   if (!micro) {
     const { block, bytes: each } = ggmlType(name)!
-    if (shape[shape.length - 1] % block !== 0) return undefined
+    if (shape[shape.length - 1] % block !== 0 || 'importance' in options) return undefined
     const blocks = size / block
     const bytes = into.codes ?? new Uint8Array(blocks * each)
     if (name === 'q8_0') addon.encodeQ8(engine, size, x, bytes)

@@ -41,7 +41,7 @@ export function createNativeQuantizers({ threads, isa }: { threads: number; isa?
       let found: Encoded | undefined
       if (size === x.length && size > 0 && x instanceof Float32Array) {
         if (format.kind === 'plain') found = encodePlainNative(native, x, shape, format)
-        else if (format.kind === 'preset') found = encodePresetNative(native, x, shape, format.name, into)
+        else if (format.kind === 'preset') found = encodePresetNative(native, x, shape, format.name, options, into)
         else if (isNativeScaled(format)) found = encodeScaledNative(native, x, shape, format, options, into)
       }
       return found ?? encode(x, shape, format, options)
