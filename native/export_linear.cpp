@@ -30,6 +30,12 @@ static LinearRounding roundingOf(Arguments& args) {
   return rounding;
 }
 
+/** Scales that were given with rounded numbers, or null. */
+static const float* scalesOf(Arguments& args, const Napi::Value& value, const CodeFormat& format, size_t rows) {
+  if (!format.bits || value.IsUndefined() || value.IsNull()) return nullptr;
+  return args.floats(value, "scales", format.perRow ? rows : 1);
+}
+
 static size_t outputsOf(Arguments& args, const Napi::Object& part) {
   double outputs = part.Get("outputs").ToNumber().DoubleValue();
   if (!(outputs >= 0 && outputs < 4294967296.0)) args.fail("outputs", "a count");
@@ -38,7 +44,7 @@ static size_t outputsOf(Arguments& args, const Napi::Object& part) {
 
 static bool given(const Napi::Value& value) { return !value.IsUndefined() && !value.IsNull(); }
 
-/** linear(engine, x, rows, inputs, parts, weights, activations, gradients, clipped, bf16) */
+/** linear(engine, x, rows, inputs, parts, weights, activations, gradients, clipped, bf16, scales of x) */
 static void linearCall(const Napi::CallbackInfo& info) {
   Arguments args(info);
   Engine& engine = args.engine();
@@ -47,26 +53,30 @@ static void linearCall(const Napi::CallbackInfo& info) {
   Source x = args.matrix(data, "x", rows, inputs);
   Napi::Array list = args.list("parts");
   const LinearRounding rounding = roundingOf(args);
+  x.scales = scalesOf(args, args.next(), rounding.activations, rows);
   std::vector<ForwardPart> parts;
   for (uint32_t i = 0; i < list.Length(); i++) {
     Napi::Object part = list.Get(i).As<Napi::Object>();
     size_t outputs = outputsOf(args, part);
     Napi::Value bias = part.Get("bias"), residual = part.Get("residual");
     Source weight = args.matrix(part.Get("weight"), "weight", outputs, inputs);
+    weight.scales = scalesOf(args, part.Get("scales"), rounding.weights, outputs);
     parts.push_back({weight, keptOf(args, engine, part.Get("kept"), weight, rounding), given(bias) ? args.floats(bias, "bias", outputs) : nullptr,
                      given(residual) ? args.floats(residual, "residual", rows * outputs) : nullptr, args.floats(part.Get("y"), "y", rows * outputs)});
   }
   linear(engine, x, parts, rounding);
 }
 
-/** keepWeights(engine, weight, outputs, inputs, weights, activations, gradients, clipped, bf16): an External */
+/** keepWeights(engine, weight, outputs, inputs, weights, activations, gradients, clipped, bf16, scales): an External */
 static Napi::Value keepWeightsCall(const Napi::CallbackInfo& info) {
   Arguments args(info);
   Engine& engine = args.engine();
   Napi::Value data = args.next();
   size_t outputs = args.count("outputs"), inputs = args.count("inputs");
   Source weight = args.matrix(data, "weight", outputs, inputs);
-  KeptWeights* kept = keepWeights(engine, weight, roundingOf(args)).release();
+  const LinearRounding rounding = roundingOf(args);
+  weight.scales = scalesOf(args, args.next(), rounding.weights, outputs);
+  KeptWeights* kept = keepWeights(engine, weight, rounding).release();
   const int64_t bytes = static_cast<int64_t>(kept->bytes());
   Napi::MemoryManagement::AdjustExternalMemory(info.Env(), bytes);
   return Napi::External<KeptWeights>::New(info.Env(), kept, [bytes](Napi::Env env, KeptWeights* data) {
@@ -75,7 +85,7 @@ static Napi::Value keepWeightsCall(const Napi::CallbackInfo& info) {
   });
 }
 
-/** linearBackward(engine, x, rows, inputs, parts, dx, accumulate, weights, activations, gradients, clipped, bf16) */
+/** linearBackward(engine, x, rows, inputs, parts, dx, accumulate, weights, activations, gradients, clipped, bf16, scales of x) */
 static void linearBackwardCall(const Napi::CallbackInfo& info) {
   Arguments args(info);
   Engine& engine = args.engine();
@@ -83,19 +93,23 @@ static void linearBackwardCall(const Napi::CallbackInfo& info) {
   size_t rows = args.count("rows"), inputs = args.count("inputs");
   Source x = args.matrix(data, "x", rows, inputs);
   Napi::Array list = args.list("parts");
+  float* dx = args.floatsOrNull("dx", rows * inputs);
+  bool accumulate = args.flag();
+  const LinearRounding rounding = roundingOf(args);
+  x.scales = scalesOf(args, args.next(), rounding.activations, rows);
   std::vector<BackwardPart> parts;
   for (uint32_t i = 0; i < list.Length(); i++) {
     Napi::Object part = list.Get(i).As<Napi::Object>();
     size_t outputs = outputsOf(args, part);
     Napi::Value dWeight = part.Get("dWeight"), dBias = part.Get("dBias");
     const float* dy = args.floats(part.Get("dy"), "dy", rows * outputs);
-    parts.push_back({args.matrix(part.Get("weight"), "weight", outputs, inputs), Source{dy, false, outputs, rows, outputs},
+    Source weight = args.matrix(part.Get("weight"), "weight", outputs, inputs);
+    weight.scales = scalesOf(args, part.Get("scales"), rounding.weights, outputs);
+    parts.push_back({weight, Source{dy, false, outputs, rows, outputs, scalesOf(args, part.Get("dyScales"), rounding.gradients, rows)},
                      given(dWeight) ? args.floats(dWeight, "dWeight", outputs * inputs) : nullptr,
                      given(dBias) ? args.floats(dBias, "dBias", outputs) : nullptr});
   }
-  float* dx = args.floatsOrNull("dx", rows * inputs);
-  bool accumulate = args.flag();
-  linearBackward(engine, x, parts, dx, accumulate, roundingOf(args));
+  linearBackward(engine, x, parts, dx, accumulate, rounding);
 }
 
 /** roundCodes(engine, x, rows, columns, out, format): out = code * scale */

@@ -26,6 +26,8 @@ struct Source {
   size_t stride;
   size_t rows;
   size_t columns;
+  /** Scales that its numbers were rounded by already (one a row, or one): those of its codes. Null: found from the numbers. */
+  const float* scales = nullptr;
 };
 
 /** How numbers are rounded while they are packed: codes round(x / scale) where scales are given, else as the kind stores them. */

@@ -50,6 +50,10 @@ void codeScales(Engine& engine, const Source& source, const CodeFormat& format, 
     if (!format.perRow) scales[0] = 0;
     return;
   }
+  if (source.scales) {
+    std::copy(source.scales, source.scales + (format.perRow ? source.rows : 1), scales);
+    return;
+  }
   float* most = format.perRow ? scales : engine.need<float>(Engine::ROWS, source.rows);
   engine.pool.run(divideUp(source.rows, CHUNK), false, [&](size_t task, int) {
     size_t row = task * CHUNK;

@@ -25,7 +25,7 @@ void packWeights(Engine& engine, const std::vector<Source>& weights, const std::
   const CodeFormat& format = rounding.weights;
   std::vector<std::pair<size_t, size_t>> tasks;
   for (size_t i = 0; i < weights.size(); i++) {
-    if (format.bits && !format.perRow) codeScales(engine, weights[i], format, to[i].scales);
+    if (format.bits && (!format.perRow || weights[i].scales)) codeScales(engine, weights[i], format, to[i].scales);
     for (size_t row = 0; row < weights[i].rows; row += PANEL) tasks.emplace_back(i, row);
   }
   Rounder common;
@@ -39,7 +39,7 @@ void packWeights(Engine& engine, const std::vector<Source>& weights, const std::
     Rounder rounder = common;
     if (format.bits) {
       rounder.scales = to[i].scales;
-      if (format.perRow) {
+      if (format.perRow && !weights[i].scales) {
         ops.rowMax(weights[i], row, rows, to[i].scales + row);
         for (size_t r = row; r < row + rows; r++) to[i].scales[r] = scaleOf(to[i].scales[r], format);
       }

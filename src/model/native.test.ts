@@ -48,6 +48,12 @@ function compare(config: ModelConfig, options: Partial<TrainingOptions>, toleran
 
 const W4: Precision = { weights: 'int4@channel/exact', activations: null, kv: null, gradients: null }
 const W4A8KV8: Precision = { ...W4, activations: 'int8@tensor/exact', kv: 'int8@tensor/exact' }
+const BY_CHANCE: Precision = {
+  weights: 'int4@channel/exact+sr',
+  activations: 'int8@tensor/exact+sr',
+  kv: 'int8@tensor/exact+sr',
+  gradients: 'int8@token/exact+sr',
+}
 
 describe.skipIf(native === undefined)('native training steps', () => {
   const arrangements = Object.entries(ARRANGEMENTS).map(([name, option]) => ({ name, config: { ...SMALL, ...option } }))
@@ -68,8 +74,24 @@ describe.skipIf(native === undefined)('native training steps', () => {
   test('one thread and two: the same bits', () => {
     const config = llamaConfig({ vocab: 23, width: 64, layers: 2, heads: 4, hidden: 96, context: 16 })
     const one = createNative({ threads: 1 })!
-    for (const precision of [null, W4A8KV8])
+    for (const precision of [null, W4A8KV8, BY_CHANCE])
       expect(run(config, one, { precision })).toEqual(run(config, native!, { precision }))
+  })
+
+  test('rounding by chance draws anew at each step and from each seed, and the same again', () => {
+    for (const [part, spelling] of Object.entries(BY_CHANCE) as [keyof Precision, string][]) {
+      const precision: Precision = { weights: null, activations: null, kv: null, gradients: null, [part]: spelling }
+      const [a, again, later, other] = ([[3, 1], [3, 1], [3, 2], [4, 1]] as const).map(([seed, step]) => {
+        const training = createTrainingStep(randomModel(SMALL, 5, Float32Array), native!, { batch, length, precision, seed })
+        training.draw(step)
+        training.gradients(inputs, targets)
+        return training.parameters.map(({ gradient }) => gradient)
+      }) // biome-ignore format: pairs
+      expect(again).toEqual(a)
+      expect(later).not.toEqual(a)
+      expect(other).not.toEqual(a)
+    }
+    compare(SMALL, { compute: 'float', precision: BY_CHANCE }, 0.05)
   })
 
   test('inference on bf16 weights, and generation, agree with the reference', () => {

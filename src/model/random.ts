@@ -34,6 +34,12 @@ export function createUniform(seed: number, name: string): (counter: number) => 
   return counter => (bits(low, high, counter) + 0.5) / 2 ** 32
 }
 
+/** 32 random bits by counter: seeds of what draws numbers of its own. */
+export function createSeeds(seed: number, name: string): (counter: number) => number {
+  const [low, high] = key(seed, name)
+  return counter => bits(low, high, counter)
+}
+
 /** Standard normal numbers by counter (Box and Muller's transform of two uniform numbers). */
 export function createNormal(seed: number, name: string): (counter: number) => number {
   const uniform = createUniform(seed, name)

@@ -8,6 +8,7 @@ import { createHead } from './layers/head.ts'
 import type { Scope } from './layers/scope.ts'
 import type { Model } from './model.ts'
 import { parsePrecision } from './precision.ts'
+import { createSeeds } from './random.ts'
 import { layerRope } from './rope.ts'
 import { checkLength, checkTokens } from './tokens.ts'
 
@@ -19,6 +20,8 @@ export interface TrainingOptions {
   length: number
   /** `bf16` unless given. */
   compute?: Compute
+  /** What rounding by chance (+sr) draws from, with the tensor's name and the number of the step (see `draw`); 0 unless given. */
+  seed?: number
 }
 
 /** One tensor that is trained. */
@@ -39,6 +42,8 @@ export interface TrainingStep {
   loss(inputs: Int32Array, targets: Int32Array): number
   /** The same, and the gradient of `scale` * (sum of losses) added to every `gradient`; scale: 1 / scored targets unless given. */
   gradients(inputs: Int32Array, targets: Int32Array, scale?: number): number
+  /** The number of the step to come, 0 at first: rounding by chance draws anew in each, and the same again in the same. */
+  draw(step: number): void
   /** Sets every gradient to 0. */
   clear(): void
   /** Bytes of the buffers: gradients and activations. */
@@ -48,7 +53,7 @@ export interface TrainingStep {
 /** A step over `model`, whose parameters must be of the kernels' number type (see widenModel) and are used in place. */
 export function createTrainingStep(model: Model, kernels: Kernels, options: TrainingOptions): TrainingStep {
   const { config } = model
-  const { batch, length, compute = 'bf16' } = options
+  const { batch, length, compute = 'bf16', seed = 0 } = options
   checkLength(config, length)
   let bytes = 0
   const allocate = (size: number) => {
@@ -67,6 +72,7 @@ export function createTrainingStep(model: Model, kernels: Kernels, options: Trai
     shared.set(name, made)
     return made
   }
+  let drawing = 0
   const scope: Scope = {
     kernels,
     config,
@@ -82,6 +88,10 @@ export function createTrainingStep(model: Model, kernels: Kernels, options: Trai
     keep: (_name, size) => allocate(size),
     scratch: share,
     backwardScratch: share,
+    seed(name) {
+      const seeds = createSeeds(seed, `draws ${name}`)
+      return () => seeds(drawing)
+    },
   }
   const rows = batch * length
   const residuals = Array.from({ length: config.layers + 1 }, () => allocate(rows * config.width))
@@ -109,6 +119,9 @@ export function createTrainingStep(model: Model, kernels: Kernels, options: Trai
       for (let layer = blocks.length - 1; layer >= 0; layer--) blocks[layer].backward(dx)
       embedding.backward(inputs, dx)
       return meanLoss(losses, targets)
+    },
+    draw(step) {
+      drawing = step
     },
     clear() {
       for (const { gradient } of parameters) gradient.fill(0)

@@ -32,6 +32,12 @@ export interface KeptWeights {
   readonly handle: unknown
 }
 
+/**
+ * What rounding by chance (+sr) draws from, 0 unless given: the weight by `seed`, dy by `seed` + 1, and the input that parts
+ * share by the first part's `seed` + 2. The backward pass must be given what the forward pass was.
+ */
+export type Seed = number
+
 /** One matrix that shares its input with others (q, k and v; gate and up). */
 export interface LinearPart {
   /** (outputs, inputs) */
@@ -45,6 +51,7 @@ export interface LinearPart {
   y: Floats
   /** (rows, outputs), added to the product (the residual stream); may be y itself. */
   residual?: Floats
+  seed?: Seed
 }
 
 /** The backward pass of one LinearPart. */
@@ -57,6 +64,7 @@ export interface LinearBackwardPart {
   dWeight?: Floats
   /** (outputs), added to. */
   dBias?: Floats
+  seed?: Seed
 }
 
 export interface AttentionShape {
@@ -226,8 +234,8 @@ export interface Kernels {
   /** In place: each row of logits (rows, width) becomes its log-softmax. */
   logSoftmax(logits: Floats, rows: number, width: number): void
 
-  /** out = x rounded to the format (value, not code); rows is (rows, width) as the format's shares read it. `out` may be x. */
-  fakeQuantize(x: Floats, rows: number, width: number, format: Format, out: Floats): void
+  /** out = x rounded to the format (value, not code); rows is (rows, width) as the format's shares read it. `out` may be x. `seed` (0 unless given): what rounding by chance draws from. */
+  fakeQuantize(x: Floats, rows: number, width: number, format: Format, out: Floats, seed?: number): void
   /** y += x, elementwise. */
   add(y: Floats, x: Floats): void
   /** Sum of squares in a fixed reduction tree. */

@@ -46,15 +46,15 @@ function compare(native: Kernels, tolerance: number, calls: (kernels: Kernels) =
 }
 
 function rounding(
-  options: { w?: string; a?: string; g?: string; compute?: Compute; clipped?: boolean } = {},
+  options: { w?: string; a?: string; g?: string; compute?: Compute; clipped?: boolean; ratio?: number } = {},
 ): Rounding {
-  const { w, a, g, compute = 'bf16', clipped = false } = options
+  const { w, a, g, compute = 'bf16', clipped = false, ratio = clipped ? 0.6 : 1 } = options
   return {
     weights: w === undefined ? null : parseFormat(w),
     activations: a === undefined ? null : parseFormat(a),
     gradients: g === undefined ? null : parseFormat(g),
     straightThrough: clipped ? 'clipped' : 'full',
-    absmaxRatio: clipped ? { weights: 0.6, activations: 0.5 } : { weights: 1, activations: 1 },
+    absmaxRatio: { weights: ratio, activations: ratio === 1 ? 1 : ratio - 0.1 },
     compute,
   }
 }
@@ -67,16 +67,16 @@ function linearCalls(rows: number, inputs: number, outputs: readonly [number, nu
     const [y1, y2] = outputs.map(o => new Float32Array(rows * o))
     const residual = numbers(rows * outputs[1], 8)
     const forward = [
-      { weight: w1, outputs: outputs[0], bias: numbers(outputs[0], 9), y: y1 },
-      { weight: w2, outputs: outputs[1], residual, y: y2 },
+      { weight: w1, outputs: outputs[0], bias: numbers(outputs[0], 9), y: y1, seed: 4_000_000_000 },
+      { weight: w2, outputs: outputs[1], residual, y: y2, seed: 17 },
     ]
     kernels.linear(x, rows, inputs, forward, r)
     const dx = numbers(rows * inputs, 10)
     const [dw1, dw2] = outputs.map((o, i) => numbers(o * inputs, 11 + i))
     const dBias = numbers(outputs[0], 13)
     const backward = [
-      { weight: w1, outputs: outputs[0], dy: dy1, dWeight: dw1, dBias },
-      { weight: w2, outputs: outputs[1], dy: dy2, dWeight: dw2 },
+      { weight: w1, outputs: outputs[0], dy: dy1, dWeight: dw1, dBias, seed: 4_000_000_000 },
+      { weight: w2, outputs: outputs[1], dy: dy2, dWeight: dw2, seed: 17 },
     ]
     kernels.linearBackward(x, rows, inputs, backward, dx, true, r)
     const alone = new Float32Array(rows * inputs)
@@ -112,6 +112,12 @@ const ROUNDINGS = {
   'code books and fp8': rounding({ w: 'nf4@tensor', a: 'fp8e4m3@tensor/exact', g: 'fp8e5m2@token/exact' }),
   'blocks': rounding({ w: 'int4@16', a: 'fp4e2m1@16/exact', g: 'bf16' }),
   'clipped code book': rounding({ w: 'nf4@channel', clipped: true }),
+  'by chance': rounding({ w: 'int4@channel/exact+sr', a: 'int8@tensor+sr', g: 'int8@token/bf16+sr' }),
+  'by chance, a book and wide codes': rounding({ w: 'nf4@16+sr', a: 'int12@tensor/exact+sr', compute: 'float' }),
+  'by chance, clipped': rounding({ w: 'int4@channel+sr', a: 'int8@token+sr', clipped: true }),
+  'searched scales': rounding({ w: 'int4@channel/exact+clip', a: 'int8@token+clip', g: 'int8@tensor+clip' }),
+  'searched scales clip': rounding({ w: 'int4@channel/exact+clip', a: 'int4@token+clip', clipped: true, ratio: 1 }),
+  'searched scales of a book clip': rounding({ w: 'nf4@channel+clip', a: 'fp4e2m1@16+clip', clipped: true, ratio: 1 }),
 } // biome-ignore format: a table
 
 const ATTENTION: Record<string, Omit<AttentionShape, 'compute' | 'scale'>> = {
@@ -378,6 +384,29 @@ describe.each(paths)('%s', isa => {
     const expected = all(one)
     expect(all(native)).toEqual(expected)
     expect(all(five)).toEqual(expected)
+  })
+
+  test('rounding by chance draws anew from another seed', () => {
+    const [x, weight] = [numbers(9 * 40, 1), numbers(6 * 40, 2)]
+    const product = (r: Rounding, seed: number) => {
+      const y = new Float32Array(9 * 6)
+      native.linear(x, 9, 40, [{ weight, outputs: 6, y, seed }], r)
+      return y
+    }
+    for (const options of [{ w: 'int4@channel/exact+sr' }, { a: 'int4@tensor/exact+sr' }, { w: 'nf4@16+sr' }]) {
+      const r = rounding(options)
+      expect(product(r, 1)).toEqual(product(r, 1))
+      expect(product(r, 1)).not.toEqual(product(r, 4))
+    }
+    for (const kernels of [native, reference]) {
+      const [a, b, c] = [3, 3, 5].map(seed => {
+        const out = new Float32Array(x.length)
+        kernels.fakeQuantize(x, 9, 40, parseFormat('int4@tensor/exact+sr'), out, seed)
+        return out
+      })
+      expect(a).toEqual(b)
+      expect(a).not.toEqual(c)
+    }
   })
 
   test('numbers that are not finite are not hidden by quantization', () => {

@@ -13,7 +13,7 @@ import type {
   Weights,
 } from './kernels.ts'
 import { createNativeQuantizers, type Quantizers } from './quantizers.ts'
-import { codeBits } from './reference/operand.ts'
+import { codeBits, seedOf } from './reference/operand.ts'
 import { createReference } from './reference.ts'
 
 export { type Addon, createEngine } from './addon.ts'
@@ -29,6 +29,16 @@ function codeFields(format: Format, ratio: number): CodeFields | null {
   if (!Object.hasOwn(SCALE_KINDS, format.scale)) return null
   const kind = SCALE_KINDS[format.scale as keyof typeof SCALE_KINDS]
   return [codeBits(format), format.shares !== 'tensor', kind, ratio]
+}
+
+/**
+ * The fields of a format of integer codes that are found elsewhere (by chance, or with a searched scale): the addon finds
+ * them again from their values and scales.
+ */
+function givenFields(format: Format): CodeFields | null {
+  return format.kind === 'scaled' && (format.clip || format.stochastic)
+    ? codeFields({ ...format, clip: false, stochastic: false }, 1)
+    : null
 }
 
 /** Float32 copy of the first numbers of weights. */
@@ -47,36 +57,65 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
   const reference = createReference({ float: 'float32' })
   let quantizers: Quantizers | undefined
 
-  /** Values of any format, in a new array. */
-  function rounded(x: Weights, rows: number, columns: number, format: Format, absmaxRatio: number): Float32Array {
-    const values = widen(x, rows * columns)
-    roundTo(values, rows, columns, format, values, absmaxRatio)
-    return values
+  /** Values of a format that the addon does not know, into `out`; answers the scales. */
+  function roundElsewhere(
+    x: Float32Array,
+    rows: number,
+    columns: number,
+    format: Format,
+    out: Float32Array,
+    options: { absmaxRatio: number; seed: number },
+  ): Float32Array | undefined {
+    quantizers ??= createNativeQuantizers({ threads, isa })!
+    const seed = seedOf(format, options.seed)
+    const encoded = quantizers.encode(x.subarray(0, rows * columns), [rows, columns], format, { ...options, seed })
+    quantizers.decode(encoded, out)
+    return encoded.scales === undefined ? undefined : Float32Array.from(encoded.scales)
   }
 
-  function roundTo(x: Float32Array, rows: number, columns: number, format: Format, out: Float32Array, absmaxRatio = 1) {
-    const fields = codeFields(format, absmaxRatio)
+  function roundTo(
+    x: Float32Array,
+    rows: number,
+    columns: number,
+    format: Format,
+    out: Float32Array,
+    options = { absmaxRatio: 1, seed: 0 },
+  ) {
+    const fields = codeFields(format, options.absmaxRatio)
     if (fields !== null) addon.roundCodes(engine, x, rows, columns, out, fields)
     else if (format.kind === 'plain' && format.name === 'bf16') addon.roundBf16(engine, rows * columns, x, out)
     else if (format.kind === 'plain' && format.name === 'fp16') addon.roundHalf(engine, rows * columns, x, out)
-    else {
-      quantizers ??= createNativeQuantizers({ threads, isa })!
-      const values = x.subarray(0, rows * columns)
-      quantizers.decode(quantizers.encode(values, [rows, columns], format, { absmaxRatio }), out)
-    }
+    else roundElsewhere(x, rows, columns, format, out, options)
   }
 
-  /** An operand as the addon takes it: what it rounds itself (with fields), or values. */
-  function operand<T extends Weights>(x: T, rows: number, columns: number, format: Format | null, ratio: number) {
-    const fields = format === null ? null : codeFields(format, ratio)
+  /** An operand as the addon takes it: what it rounds itself (with fields), values of codes with their scales, or values. */
+  function operand<T extends Weights>(
+    x: T,
+    rows: number,
+    columns: number,
+    format: Format | null,
+    absmaxRatio: number,
+    seed: number,
+  ): { x: T | Float32Array; fields: CodeFields | null; scales?: Float32Array } {
+    const fields = format === null ? null : codeFields(format, absmaxRatio)
     if (format === null || fields !== null) return { x, fields }
-    return { x: rounded(x, rows, columns, format, ratio), fields: null }
+    const values = widen(x, rows * columns)
+    const given = givenFields(format)
+    if (given === null) {
+      roundTo(values, rows, columns, format, values, { absmaxRatio, seed })
+      return { x: values, fields: null }
+    }
+    if (values.length === 0) return { x: values, fields: given }
+    const scales = roundElsewhere(values, rows, columns, format, values, { absmaxRatio, seed })
+    return { x: values, fields: given, ...(scales && { scales }) }
   }
 
-  /** Requests whose clipped numbers only the reference finds. */
+  /** Requests whose clipped numbers only the reference finds: those of scales that the addon does not find itself. */
   function isRare({ straightThrough, weights, activations, absmaxRatio }: Rounding): boolean {
     const rare = (format: Format | null, ratio: number) =>
-      format?.kind === 'scaled' && (ratio < 1 || format.clip) && codeFields(format, ratio) === null
+      format?.kind === 'scaled' &&
+      codeFields(format, ratio) === null &&
+      (ratio < 1 || format.clip || givenFields(format) !== null)
     return (
       straightThrough === 'clipped' &&
       (rare(weights, absmaxRatio.weights) || rare(activations, absmaxRatio.activations))
@@ -84,23 +123,24 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
   }
 
   function linear(x: Floats, rows: number, inputs: number, parts: readonly LinearPart[], r: Rounding): void {
-    const a = operand(x, rows, inputs, r.activations, r.absmaxRatio.activations)
+    const a = operand(x, rows, inputs, r.activations, r.absmaxRatio.activations, (parts[0]?.seed ?? 0) + 2)
     let fields: CodeFields | null = null
     const given = parts.map(part => {
       if (part.kept !== undefined) {
-        fields = r.weights === null ? null : codeFields(r.weights, r.absmaxRatio.weights)
+        fields = r.weights && (codeFields(r.weights, r.absmaxRatio.weights) ?? givenFields(r.weights))
         return { ...part, kept: part.kept.handle }
       }
-      const w = operand(part.weight, part.outputs, inputs, r.weights, r.absmaxRatio.weights)
+      const w = operand(part.weight, part.outputs, inputs, r.weights, r.absmaxRatio.weights, part.seed ?? 0)
       fields = w.fields
-      return w.x === part.weight ? part : { ...part, weight: w.x }
+      return w.x === part.weight ? part : { ...part, weight: w.x, scales: w.scales }
     })
-    addon.linear(engine, a.x, rows, inputs, given, fields, a.fields, null, false, r.compute === 'bf16')
+    addon.linear(engine, a.x, rows, inputs, given, fields, a.fields, null, false, r.compute === 'bf16', a.scales)
   }
 
   function keep(weight: Weights, outputs: number, inputs: number, r: Rounding): KeptWeights {
-    const w = operand(weight, outputs, inputs, r.weights, r.absmaxRatio.weights)
-    const activations = r.activations === null ? null : codeFields(r.activations, r.absmaxRatio.activations)
+    const w = operand(weight, outputs, inputs, r.weights, r.absmaxRatio.weights, 0)
+    const activations =
+      r.activations && (codeFields(r.activations, r.absmaxRatio.activations) ?? givenFields(r.activations))
     const handle = addon.keepWeights(
       engine,
       w.x,
@@ -111,6 +151,7 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
       null,
       false,
       r.compute === 'bf16',
+      w.scales,
     )
     return { handle, bytes: outputs * inputs * (r.compute === 'bf16' ? 2 : 4) }
   }
@@ -129,21 +170,23 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
       return
     }
     const bf16 = r.compute === 'bf16'
-    const a = operand(x, rows, inputs, r.activations, r.absmaxRatio.activations)
+    const a = operand(x, rows, inputs, r.activations, r.absmaxRatio.activations, (parts[0]?.seed ?? 0) + 2)
     let weightFields: CodeFields | null = null
     let gradientFields: CodeFields | null = null
     const given = parts.map(part => {
-      const w = operand(part.weight, part.outputs, inputs, r.weights, r.absmaxRatio.weights)
+      const seed = part.seed ?? 0
+      const w = operand(part.weight, part.outputs, inputs, r.weights, r.absmaxRatio.weights, seed)
       weightFields = w.fields
-      const d = operand(part.dy, rows, part.outputs, r.gradients, 1)
+      const d = operand(part.dy, rows, part.outputs, r.gradients, 1, seed + 1)
       gradientFields = d.fields
       // Values of a format are rounded to bf16 before the other operand's scales multiply them.
-      if (d.x !== part.dy && bf16) addon.roundBf16(engine, rows * part.outputs, d.x, d.x)
+      if (d.x !== part.dy && d.fields === null && bf16) addon.roundBf16(engine, rows * part.outputs, d.x, d.x)
       // The gradient of a bias is the sum of dy itself.
       const apart = d.x !== part.dy && part.dBias !== undefined
       if (apart) addon.biasGradient(engine, part.dy, rows, part.outputs, part.dBias)
       if (w.x === part.weight && d.x === part.dy) return part
-      return { ...part, weight: w.x, dy: d.x as Floats, dBias: apart ? undefined : part.dBias }
+      const dBias = apart ? undefined : part.dBias
+      return { ...part, weight: w.x, scales: w.scales, dy: d.x as Floats, dyScales: d.scales, dBias }
     })
     addon.linearBackward(
       engine,
@@ -158,6 +201,7 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
       gradientFields,
       r.straightThrough === 'clipped',
       bf16,
+      a.scales,
     )
   }
 
@@ -268,7 +312,8 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
         dBias,
       ),
     logSoftmax: (logits, rows, width) => addon.logSoftmax(engine, logits, rows, width),
-    fakeQuantize: (x, rows, width, format, out) => roundTo(x as Float32Array, rows, width, format, out as Float32Array),
+    fakeQuantize: (x, rows, width, format, out, seed = 0) =>
+      roundTo(x as Float32Array, rows, width, format, out as Float32Array, { absmaxRatio: 1, seed }),
     add: (y, x) => addon.add(engine, y.length, y, x),
     sumSquares: x => addon.sumSquares(engine, x.length, x),
     adamw: (weight, gradient, m, v, { rate, beta1, beta2, eps, weightDecay, step, gradientScale }) =>

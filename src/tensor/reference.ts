@@ -40,8 +40,8 @@ export function createReference({ float = 'float32' }: { float?: 'float64' | 'fl
     crossEntropyBackward: (x, weight, bias, targets, losses, dx, dWeight, dBias, shape) =>
       crossEntropy(x, weight, bias, targets, losses, shape, { dx, dWeight, dBias, scale: shape.scale }, work),
     logSoftmax,
-    fakeQuantize(x, rows, width, format, out) {
-      const options = { format, absmaxRatio: 1, clipped: false, compute: 'float', single } as const
+    fakeQuantize(x, rows, width, format, out, seed = 0) {
+      const options = { format, absmaxRatio: 1, clipped: false, compute: 'float', single, seed } as const
       storeValues(roundOperand('fake', x, rows, width, options, work), rows, width, out)
     },
     add(y, x) {

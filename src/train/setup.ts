@@ -74,7 +74,13 @@ export async function openRun(
   mkdirSync(out, { recursive: true })
   removePartial(out)
   const model = initialModel(config, run.seed, { kernels })
-  const training = createTrainingStep(model, kernels, { precision, batch: sequences, length: config.context, compute })
+  const training = createTrainingStep(model, kernels, {
+    precision,
+    batch: sequences,
+    length: config.context,
+    compute,
+    seed: run.seed,
+  })
   const { parameters } = training
   const average = plan.averageFrom === null ? null : createAverage(parameters, kernels)
   const state = { model, parameters, optimizer: createOptimizer(parameters, kernels, run.optimizer), average }

@@ -103,8 +103,12 @@ test('a run learns, writes a log, checkpoints and a result', async () => {
   expect(windows.reduce((a, b) => a + b, 0) / windows.length).toBeCloseTo(found.loss!, 12)
 })
 
-test('stopped at any step and resumed: the bytes of a run that was never stopped', async () => {
-  const run = configure({ average: { last: 0.3 }, checkpoints: [64 * 20] })
+const BY_CHANCE = { weights: 'int4@channel/exact+sr', activations: 'int8@tensor/exact+sr', kv: 'int6@tensor/exact+sr' }
+test.each([
+  ['rounded to nearest', {}],
+  ['rounded by chance', { precision: BY_CHANCE }],
+])('stopped at any step and resumed: the bytes of a run that was never stopped, %s', async (_, changes) => {
+  const run = configure({ average: { last: 0.3 }, checkpoints: [64 * 20], ...changes })
   const whole = start(run)
   const expected = await whole.result
   for (const stops of [

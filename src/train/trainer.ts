@@ -105,6 +105,7 @@ async function takeSteps(open: OpenRun, seconds: () => number, options: TrainOpt
     const step = position.step + 1
     const begin = performance.now()
     batches.fill(step, inputs, targets)
+    training.draw(step)
     training.clear()
     const loss = training.gradients(inputs, targets)
     const gradientNorm = optimizer.gradientNorm()

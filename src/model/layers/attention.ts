@@ -33,6 +33,7 @@ export function createAttention(scope: Scope, layer: number, out: Floats, residu
   const rotate = (x: Floats, count: number, inverse: boolean) => {
     if (rope !== null) kernels.rotary(x, rows, count, headSize, rope.cos, rope.sin, rope.pairs, length, inverse)
   }
+  const [keySeed, valueSeed] = [scope.seed?.(at('keys')), scope.seed?.(at('values'))]
   const dAttended = scope.backwardScratch('dAttended', q.length)
   const dq = scope.backwardScratch('dq', q.length)
   const dk = scope.backwardScratch('dk', k.length)
@@ -48,8 +49,8 @@ export function createAttention(scope: Scope, layer: number, out: Floats, residu
       rotate(q, heads, false)
       rotate(k, kvHeads, false)
       if (scope.kv !== null) {
-        kernels.fakeQuantize(k, rows, kvHeads * headSize, scope.kv, k)
-        kernels.fakeQuantize(v, rows, kvHeads * headSize, scope.kv, v)
+        kernels.fakeQuantize(k, rows, kvHeads * headSize, scope.kv, k, keySeed?.())
+        kernels.fakeQuantize(v, rows, kvHeads * headSize, scope.kv, v, valueSeed?.())
       }
       kernels.attention(q, k, v, attended, logSums, shape)
       output.forward(attended)

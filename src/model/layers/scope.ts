@@ -34,6 +34,8 @@ export interface Scope {
   scratch(name: string, length: number): Floats
   /** The same for the backward pass; empty where there is none. */
   backwardScratch(name: string, length: number): Floats
+  /** What rounding of the tensor `name` by chance draws from, anew at each call in training; absent: always from 0. */
+  seed?(name: string): () => number
   /** Sees the input of every linear (calibration). */
   onInput?(linear: string, x: Floats, rows: number, inputs: number): void
 }

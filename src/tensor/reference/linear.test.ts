@@ -5,6 +5,7 @@ import { fromBfloat16, toBfloat16 } from '../../formats/index.ts'
 import { parseFormat } from '../../formats/spelling.ts'
 import { createReference } from '../reference.ts'
 import { toBf16 } from './numbers.ts'
+import { seedOf } from './operand.ts'
 import { expectClose, FORMATS, numbers, product, rounding, transpose } from './testing.ts'
 
 const kernels = createReference({ float: 'float64' })
@@ -70,7 +71,7 @@ describe('linear', () => {
 
   test.each(FORMATS)('weights and activations in %s: products of what the format stores', spelling => {
     const format = parseFormat(spelling)
-    const [rows, inputs, outputs] = [4, 64, 6]
+    const [rows, inputs, outputs, seed] = [4, 64, 6, 11]
     const x = numbers(rows * inputs, 4)
     const weight = numbers(outputs * inputs, 5)
     const dy = numbers(rows * outputs, 6)
@@ -78,10 +79,10 @@ describe('linear', () => {
     const dx = kernels.allocate(x.length)
     const dWeight = kernels.allocate(weight.length)
     const quantized = rounding({ weights: format, activations: format })
-    kernels.linear(x, rows, inputs, [{ weight, outputs, y }], quantized)
-    kernels.linearBackward(x, rows, inputs, [{ weight, outputs, dy, dWeight }], dx, false, quantized)
-    const qx = fakeQuantize(x, [rows, inputs], format)
-    const qw = fakeQuantize(weight, [outputs, inputs], format)
+    kernels.linear(x, rows, inputs, [{ weight, outputs, y, seed }], quantized)
+    kernels.linearBackward(x, rows, inputs, [{ weight, outputs, dy, dWeight, seed }], dx, false, quantized)
+    const qx = fakeQuantize(x, [rows, inputs], format, { seed: seedOf(format, seed + 2) })
+    const qw = fakeQuantize(weight, [outputs, inputs], format, { seed: seedOf(format, seed) })
     expectClose(y, product(qx, qw, rows, outputs, inputs), 1e-14)
     expectClose(dx, product(dy, transpose(qw, outputs, inputs), rows, inputs, outputs), 1e-14)
     expectClose(
@@ -163,7 +164,7 @@ describe('linear', () => {
         false,
         rounding({ gradients: format }),
       )
-      const qdy = fakeQuantize(dy, [rows, outputs], format)
+      const qdy = fakeQuantize(dy, [rows, outputs], format, { seed: seedOf(format, 1) })
       expectClose(dx, product(qdy, transpose(weight, outputs, inputs), rows, inputs, outputs), 1e-14)
       expectClose(
         dWeight,

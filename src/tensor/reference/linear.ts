@@ -17,10 +17,10 @@ export function linear(
   single: boolean,
   work: Workspace,
 ): void {
-  const a = activationOperand(x, rows, inputs, rounding, single, work)
+  const a = activationOperand(x, rows, inputs, rounding, single, parts[0]?.seed ?? 0, work)
   for (const part of parts) {
     const { outputs, y } = part
-    const w = weightOperand(part.weight, outputs, inputs, rounding, single, work)
+    const w = weightOperand(part.weight, outputs, inputs, rounding, single, part.seed ?? 0, work)
     const sums = work.floats('sums', rows * PANEL)
     for (let o = 0; o < outputs; o += PANEL) {
       const width = Math.min(PANEL, outputs - o)
@@ -51,12 +51,12 @@ export function linearBackward(
   single: boolean,
   work: Workspace,
 ): void {
-  const a = activationOperand(x, rows, inputs, rounding, single, work)
+  const a = activationOperand(x, rows, inputs, rounding, single, parts[0]?.seed ?? 0, work)
   const sums = work.floats('dx', dx === null ? 0 : rows * inputs).fill(0, 0, dx === null ? 0 : rows * inputs)
   for (const part of parts) {
     const { outputs } = part
-    const dy = gradientOperand(part.dy, rows, outputs, rounding, single, work)
-    const w = weightOperand(part.weight, outputs, inputs, rounding, single, work)
+    const dy = gradientOperand(part.dy, rows, outputs, rounding, single, part.seed ?? 0, work)
+    const w = weightOperand(part.weight, outputs, inputs, rounding, single, part.seed ?? 0, work)
     const d = work.floats('dyScaled', rows * outputs)
     if (dx !== null) {
       readGradient(dy, rows, outputs, w === null ? null : w.rowScales, false, rounding, d)
@@ -88,6 +88,7 @@ function activationOperand(
   inputs: number,
   r: Rounding,
   single: boolean,
+  seed: number,
   work: Workspace,
 ): Operand {
   const clipped = r.straightThrough === 'clipped'
@@ -97,7 +98,7 @@ function activationOperand(
     x,
     rows,
     inputs,
-    { format, absmaxRatio: r.absmaxRatio.activations, clipped, compute, single },
+    { format, absmaxRatio: r.absmaxRatio.activations, clipped, compute, single, seed: seed + 2 },
     work,
   )
 }
@@ -109,11 +110,13 @@ function weightOperand(
   inputs: number,
   r: Rounding,
   single: boolean,
+  seed: number,
   work: Workspace,
 ): Operand | null {
   if (r.weights === null) return null
   const clipped = r.straightThrough === 'clipped'
-  const options = { format: r.weights, absmaxRatio: r.absmaxRatio.weights, clipped, compute: r.compute, single }
+  const { weights: format, compute } = r
+  const options = { format, absmaxRatio: r.absmaxRatio.weights, clipped, compute, single, seed }
   return roundOperand('w', weight, outputs, inputs, options, work)
 }
 
@@ -123,11 +126,12 @@ function gradientOperand(
   outputs: number,
   r: Rounding,
   single: boolean,
+  seed: number,
   work: Workspace,
 ): Operand {
   // Rounding to bf16 waits until the other operand's scales are multiplied in.
   const compute = r.gradients === null ? 'float' : r.compute
-  const options = { format: r.gradients, absmaxRatio: 1, clipped: false, compute, single } as const
+  const options = { format: r.gradients, absmaxRatio: 1, clipped: false, compute, single, seed: seed + 1 } as const
   return roundOperand('dy', dy, rows, outputs, options, work)
 }
 

@@ -30,6 +30,13 @@ export interface OperandOptions {
   compute: Compute
   /** Scales and quotients are float32 numbers. */
   single: boolean
+  /** What rounding by chance draws from. */
+  seed: number
+}
+
+/** The seed that a format is encoded with: `seed` where it rounds by chance, else 0, as a rotation's signs stay the same. */
+export function seedOf(format: Format, seed: number): number {
+  return format.kind === 'scaled' && format.stochastic ? seed : 0
 }
 
 /** Bits of a format whose codes are plain integers with one scale a row or a tensor; 0 for any other. */
@@ -58,12 +65,22 @@ export function roundOperand(
   else if (bits > 0) roundCodes(name, operand, bits, format as ScaledFormat, x, rows, columns, options, work)
   else {
     load(x, 0, size, false, values)
-    const rounded = fakeQuantize(typed(values, size, options.single), [rows, columns], format, options)
+    const rounded = fakeQuantize(
+      typed(values, size, options.single),
+      [rows, columns],
+      format,
+      encoding(format, options),
+    )
     if (options.clipped)
       operand.clipped = outside(name, values, rounded, rows, columns, format, options.absmaxRatio, work)
     load(rounded, 0, size, compute === 'bf16', values)
   }
   return operand
+}
+
+/** What encode is told. */
+function encoding(format: Format, { absmaxRatio, seed }: OperandOptions) {
+  return { absmaxRatio, seed: seedOf(format, seed) }
 }
 
 /** An array of the arithmetic that the format is computed in. */
@@ -92,7 +109,9 @@ function roundCodes(
   const largest = largestStep(format.element)
   // a searched scale, and codes by chance, are the formats' own business
   const searched = format.clip || format.stochastic
-  const encoded = searched ? encode(typed(values, size, options.single), [rows, columns], format, options) : null
+  const encoded = searched
+    ? encode(typed(values, size, options.single), [rows, columns], format, encoding(format, options))
+    : null
   if (encoded !== null) for (let g = 0; g < groups; g++) steps[g] = encoded.scales![g]
   else findSteps(steps, values, groups, each, largest, format, options)
   const { single } = options
