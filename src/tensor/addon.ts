@@ -18,7 +18,7 @@ export interface Addon {
 /** One pool of threads on one instruction path. */
 export type Engine = { readonly engine: unique symbol }
 
-/** Instruction paths, as BITLAW_ISA names them; for tests also amx-emulated, the AMX path's products without its registers. */
+/** Instruction paths, as BITLAW_ISA names them (besides `typescript`: no native kernels); for tests also amx-emulated, the AMX path's products without its registers. */
 export const PATHS = ['amx', 'avx512bf16', 'avx2', 'portable'] as const
 
 const file = fileURLToPath(new URL('../../native/build/bitlaw.node', import.meta.url))
@@ -28,6 +28,10 @@ let loaded: { addon?: Addon; reason: string } | undefined
 /** The addon, or why there is none; opened once. */
 export function openAddon(): { addon?: Addon; reason: string } {
   if (loaded !== undefined) return loaded
+  if (process.env['BITLAW_ISA'] === 'typescript') {
+    loaded = { reason: 'BITLAW_ISA=typescript asks for none' }
+    return loaded
+  }
   try {
     loaded = { addon: createRequire(import.meta.url)(file), reason: '' }
   } catch (error) {
