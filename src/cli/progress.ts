@@ -4,7 +4,8 @@ import { printQuantity } from '../table/quantity.ts'
 
 /** A running display: `update` with what is done so far and a short note (loss, name of the run), `stop` at the end. */
 export interface Progress {
-  update(done: number, note?: string): void
+  /** `left` are seconds that are known better than from what was done so far. */
+  update(done: number, note?: string, left?: number | null): void
   stop(): void
 }
 
@@ -17,12 +18,12 @@ export function startProgress(
 ): Progress {
   if (quiet) return { update() {}, stop() {} }
   const start = performance.now()
-  const describe = (done: number) => {
+  const describe = (done: number, known: number | null) => {
     const seconds = (performance.now() - start) / 1000
     const rate = done / Math.max(seconds, 1e-9)
     return {
       rate: `${printQuantity(rate)} ${unit}/s`,
-      left: done > 0 ? printQuantity((total - done) / rate, 'seconds') : '?',
+      left: known !== null || done > 0 ? printQuantity(known ?? (total - done) / rate, 'seconds') : '?',
     }
   }
   if (process.stderr.isTTY) {
@@ -32,15 +33,18 @@ export function startProgress(
       stream: process.stderr,
     })
     bar.start(total, 0, { rate: '', left: '?', note: '' })
-    return { update: (done, note = '') => bar.update(done, { ...describe(done), note }), stop: () => bar.stop() }
+    return {
+      update: (done, note = '', known = null) => bar.update(done, { ...describe(done, known), note }),
+      stop: () => bar.stop(),
+    }
   }
   let last = start
   return {
-    update(done, note = '') {
+    update(done, note = '', known = null) {
       const now = performance.now()
       if (now - last < lineSeconds * 1000) return
       last = now
-      const { rate, left } = describe(done)
+      const { rate, left } = describe(done, known)
       process.stderr.write(
         `${label}: ${printQuantity(done)} of ${printQuantity(total)} ${unit}, ${rate}, ${left} left${note ? `, ${note}` : ''}\n`,
       )

@@ -115,14 +115,14 @@ export async function runVerb(path: string, options: StudyOptions): Promise<void
     planKey: sample === null ? seconds : { seconds, sample },
     retryFailed: options.retryFailed,
     signal: stop.signal,
-    onChange(state, planned, before) {
+    onChange(state, planned, before, secondsLeft) {
       const total = Math.max(planned.jobs, before + state.finished)
       progress ??= startProgress(place.spec.name, total, 'jobs', { quiet: options.json })
       const share = state.running.reduce((sum, { progress: { share } }) => sum + share, 0)
       const note = state.running
         .map(({ task, progress: { loss } }) => `${taskName(task)}${loss === undefined ? '' : ` ${loss.toFixed(3)}`}`)
         .join(' | ')
-      progress.update(Math.min(total, before + state.finished + share), note)
+      progress.update(Math.min(total, before + state.finished + share), note, secondsLeft)
     },
   })
   progress?.stop()

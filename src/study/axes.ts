@@ -38,6 +38,13 @@ export function expandBraces(text: string): string[] {
   return choices.flatMap(choice => expandBraces(after).map(rest => before + choice + rest))
 }
 
+/** A format's spelling with a block size behind its element where it names none and needs one. */
+export function withBlock(text: string, block: number | string): string {
+  if (text.includes('@') || !/^(u?int|nf|fp\d+e|dyn|quantile|ternary)/.test(text)) return text
+  const [, element, rest] = /^([^/+]*)(.*)$/.exec(text) ?? []
+  return `${element}@${block}${rest}`
+}
+
 /** The list without repetitions, in the order of first appearance, by a key. */
 export function unique<T>(values: readonly T[], key: (value: T) => string): T[] {
   const seen = new Map<string, T>()

@@ -99,9 +99,39 @@ test('an error names the line, the key, the value and what was expected', () => 
       's.yaml:6: budget.hours is -1, expected hours like 6, or a time like 45m',
     ],
   ]
+  const all = `name: x\n${data}\nmodels:\n  - ${model}\ntokens: [1e6]\n`
+  wrong.push(
+    [
+      all.replace('heads: 4', 'heads: 5'),
+      `s.yaml:4: models[0].heads '5' does not divide model.width '64', expected it to, or a model.headSize`,
+    ],
+    [all.replace('width: 64, ', ''), 's.yaml:4: models[0]: width is missing, expected a whole number from 1'],
+    [
+      all.replace('[1e6]', '[1e6, 100]'),
+      `s.yaml:5: tokens[1] is 100, less than one step, expected at least batch '8192'`,
+    ],
+    [
+      `${all}batch: 1000`,
+      `s.yaml:4: models[0]: batch '1000' is not a multiple of context '128', expected whole sequences a step`,
+    ],
+    [
+      `${all}exclude:\n  - { seed: 1 }\n  - { precision.activation: 4 }`,
+      `s.yaml:8: exclude[1] names 'precision.activation', which no run has, expected a field like n, corpus, tokens, seed, model.width or precision.weights (did you mean precision.activations?)`,
+    ],
+    [`${all}quantize: { formats: [int4@64], where: { n: 4 } }`, `s.yaml:6: quantize.where names 'n', which no run has`],
+    [`${all}quantize: { formats: [int99] }`, 's.yaml:6: quantize.formats[0] is '],
+    [`${all}evaluate: { tasks: [lastword] }`, `s.yaml:6: evaluate.tasks[0] is 'lastword', expected one of `],
+    [`${all}evaluate: { tasks: [piqa] }`, `s.yaml:6: evaluate.tasks[0] is 'piqa', which needs its set`],
+    [
+      all.replace('kind: bytes', 'kind: byte'),
+      "s.yaml:2: data.tokenizer.kind is 'byte', expected one of bytes, bpe (did you mean bytes?)",
+    ],
+    [
+      all.replace('kind: bytes', 'kind: bpe, vocab: 10'),
+      's.yaml:2: data.tokenizer.vocab is 10, expected a whole number from 257',
+    ],
+  )
   for (const [text, message] of wrong) expect(() => parseSpec(text, 's.yaml')).toThrow(message)
-  const odd = `name: x\n${data}\nmodels: [ ${model.replace('heads: 4', 'heads: 5')} ]\ntokens: [1e6]`
-  expect(() => expandRuns(parseSpec(odd))).toThrow(/heads '5'/)
 })
 
 test('100,000 runs expand in seconds', () => {

@@ -2,6 +2,7 @@
 
 import { parseFormat, printFormat } from '../formats/index.ts'
 import type { DataConfig, OptimizerConfig, PrecisionConfig, ScheduleConfig } from '../train/config.ts'
+import { withBlock } from './axes.ts'
 import { matches } from './conditions.ts'
 import { canonicalJson, keyOf, sha256 } from './key.ts'
 import {
@@ -119,7 +120,7 @@ export function expandRuns(spec: Spec): PlannedRun[] {
               for (const run of runsOf({ spec, corpus, point, precision, optimizer, schedule, seed }, known))
                 if (!runs.has(run.key)) runs.set(run.key, run)
   for (const { model, d = null, corpus, family } of spec.checkpoints) {
-    const config = { model, ...(d ? { d } : {}), ...(family ? { family } : {}) }
+    const config = { model, ...(d ? { d } : {}), ...(corpus ? { corpus } : {}), ...(family ? { family } : {}) }
     const key = keyOf(config)
     runs.set(key, { key, kind: 'checkpoint', cluster: key, config, corpus: corpus ?? '', point: null, d })
   }
@@ -140,12 +141,7 @@ function formatsOf({ formats, blocks }: QuantizeSpec): string[] {
   const id = JSON.stringify([formats, blocks])
   let list = spellings.get(id)
   if (!list) {
-    const spelled = formats.flatMap(text => {
-      const bare = !text.includes('@') && /^(u?int|nf|fp\d+e|dyn|quantile|ternary)/.test(text)
-      if (!bare) return [text]
-      const [, element, rest] = /^([^/+]*)(.*)$/.exec(text) ?? []
-      return (blocks ?? [64]).map(block => `${element}@${block}${rest}`)
-    })
+    const spelled = formats.flatMap(text => (blocks ?? [64]).map(block => withBlock(text, block)))
     list = [...new Set(spelled.map(text => printFormat(parseFormat(text))))]
     spellings.set(id, list)
   }

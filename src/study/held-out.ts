@@ -8,7 +8,7 @@ import { loadDocuments } from '../text/corpus.ts'
 import type { TokenStream } from '../text/shards.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import { type DataConfig, dataSchema } from '../train/config.ts'
-import { holdOut, openData, type TrainingData } from '../train/data.ts'
+import { holdOut, openData } from '../train/data.ts'
 import { keyOf } from './key.ts'
 
 /** Pieces of text that a score is made of: each begins without context, so there are few. */
@@ -27,7 +27,7 @@ export interface HeldOut {
   texts(count: number): Promise<string[]>
 }
 
-const opened = new Map<string, Promise<TrainingData>>()
+const opened = new Map<string, Promise<HeldOut>>()
 
 /** `count` starts of pieces of `size`, spread evenly over `length`. */
 function spread(length: number, size: number, count: number): number[] {
@@ -51,15 +51,20 @@ async function bytesOf(tokenizer: Tokenizer, ids: Int32Array): Promise<number> {
 }
 
 /** Data of a model that was trained here: its own shards. They stay open, for the next checkpoint that needs them. */
-async function fromShards(data: DataConfig, seed: number): Promise<HeldOut> {
-  const id = keyOf({ data, seed: typeof data.valid === 'object' && 'share' in data.valid ? seed : 0 })
+function fromShards(data: DataConfig, seed: number): Promise<HeldOut> {
+  const drawn = Boolean(data.degrade) || (typeof data.valid === 'object' && 'share' in data.valid)
+  const id = keyOf({ data, seed: drawn ? seed : 0 })
   let open = opened.get(id)
   if (!open) {
-    open = openData(data, seed)
+    open = openShards(data, seed)
     opened.set(id, open)
     open.catch(() => opened.delete(id))
   }
-  const { train, valid, tokenizer } = await open
+  return open
+}
+
+async function openShards(data: DataConfig, seed: number): Promise<HeldOut> {
+  const { train, valid, tokenizer } = await openData(data, seed)
   return {
     async scored(tokens) {
       const ids = slices(valid, tokens + 1, PIECES)

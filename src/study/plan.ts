@@ -1,6 +1,6 @@
 // Brings the ledger and the queue to what a specification asks for: runs that are missing are added, jobs that are
 // missing are queued, jobs that nobody wants any more are dropped. One transaction, so that a kill leaves the old plan or the new.
-import { type Rates, runCost } from './cost.ts'
+import { createCosts, ownShare, type Rates, runCost } from './cost.ts'
 import { itemsOf, type PlannedRun, plannedColumns } from './expand.ts'
 import { jobId, keyOf } from './key.ts'
 import type { Connection, Ledger } from './ledger/open.ts'
@@ -122,10 +122,26 @@ export async function applyPlan(
     const unwanted = [...states].flatMap(([key, state]) => (state === 'waiting' && !wanted.has(key) ? [key] : []))
     if (unwanted.length) await removeRuns(connection, spec.name, unwanted)
     const fresh = runs.filter(run => !states.has(run.key))
+    const costs = planned.rates ? createCosts(spec, planned.rates) : null
+    const predicted = (run: PlannedRun): Partial<NewRun> => {
+      if (!costs || !run.point) return {}
+      const { training, quantizing, evaluating } = costs(run)
+      return {
+        predictedTraining: training * ownShare(run),
+        predictedQuantizing: quantizing,
+        predictedEvaluating: evaluating,
+      }
+    }
     await insertRuns(
       connection,
       fresh.map(
-        (run): NewRun => ({ study: spec.name, state: 'waiting', flops: runCost(run).flops, ...plannedColumns(run) }),
+        (run): NewRun => ({
+          study: spec.name,
+          state: 'waiting',
+          flops: runCost(run).flops,
+          ...plannedColumns(run),
+          ...predicted(run),
+        }),
       ),
     )
     const held = (await queue.replan(connection)).flatMap(job => job.runs)

@@ -66,32 +66,40 @@ export function vocabOf({ tokenizer }: DataConfig): number {
 
 /** The models of a specification for one vocabulary. */
 export function modelPoints(spec: Spec, vocab: number): ModelPoint[] {
+  return spec.models.flatMap((_, i) => modelPointsOf(spec, i, vocab))
+}
+
+/** Those of one entry of `models`. */
+export function modelPointsOf(
+  spec: Pick<Spec, 'models' | 'optimizer' | 'batch'>,
+  i: number,
+  vocab: number,
+): ModelPoint[] {
   const common = Array.isArray(spec.optimizer) ? spec.optimizer : [spec.optimizer]
-  return spec.models.flatMap((item, i) => {
-    const {
-      grid = {},
-      zip = {},
-      optimizer,
-      batch = spec.batch,
-      ...fields
-    } = item as Record<string, unknown> & {
-      grid?: Record<string, unknown[]>
-      zip?: Record<string, unknown[]>
-      optimizer?: Record<string, unknown>
-      batch?: number
-    }
-    const zips = Object.keys(zip).length ? zipPoints(zip) : [{}]
-    const optimizers = optimizer
-      ? common.map(base => parseConfiguration(optimizerSchema, { ...base, ...optimizer }, `models[${i}].optimizer`))
-      : common
-    return gridPoints(grid).flatMap(point =>
-      zips.map(zipped => {
-        const model = parseConfiguration(modelSchema, { ...fields, ...point, ...zipped }, `models[${i}]`)
-        const config = modelConfig(model, vocab)
-        return { model, config, optimizers, batch, ...countParameters(config) }
-      }),
-    )
-  })
+  const item = spec.models[i]
+  const {
+    grid = {},
+    zip = {},
+    optimizer,
+    batch = spec.batch,
+    ...fields
+  } = item as Record<string, unknown> & {
+    grid?: Record<string, unknown[]>
+    zip?: Record<string, unknown[]>
+    optimizer?: Record<string, unknown>
+    batch?: number
+  }
+  const zips = Object.keys(zip).length ? zipPoints(zip) : [{}]
+  const optimizers = optimizer
+    ? common.map(base => parseConfiguration(optimizerSchema, { ...base, ...optimizer }, `models[${i}].optimizer`))
+    : common
+  return gridPoints(grid).flatMap(point =>
+    zips.map(zipped => {
+      const model = parseConfiguration(modelSchema, { ...fields, ...point, ...zipped }, `models[${i}]`)
+      const config = modelConfig(model, vocab)
+      return { model, config, optimizers, batch, ...countParameters(config) }
+    }),
+  )
 }
 
 type Part = 'weights' | 'activations' | 'kv'

@@ -18,6 +18,10 @@ export interface Pool {
   /** Slots without a task. */
   idle(): number[]
   start(slot: number, task: Task): void
+  /** Starts all children, so that they have loaded their modules when the first tasks come. */
+  warm(): void
+  /** Who hears of events from now on. */
+  listen(onEvent: (event: PoolEvent) => void): void
   /** The tasks that run, by slot. */
   running(): Map<number, Task>
   /** Kills the child of a task that is no longer wanted, without an event. */
@@ -47,14 +51,9 @@ export function killOrphans(folder: string): void {
   }
 }
 
-/** Starts a pool. `work` is the address of the module that exports the functions; children start at their first task. */
-export function startPool(
-  folder: string,
-  size: number,
-  threads: number,
-  work: string,
-  onEvent: (event: PoolEvent) => void,
-): Pool {
+/** Makes a pool. `work` is the address of the module that exports the functions; children start at their first task. */
+export function startPool(folder: string, size: number, threads: number, work: string): Pool {
+  let onEvent: (event: PoolEvent) => void = () => {}
   interface Slot {
     child: ChildProcess | null
     id: ProcessId | null
@@ -129,6 +128,12 @@ export function startPool(
 
   return {
     idle: () => slots.flatMap((slot, i) => (slot.task ? [] : [i])),
+    warm() {
+      for (const [i, slot] of slots.entries()) if (!slot.child) launch(i)
+    },
+    listen(listener) {
+      onEvent = listener
+    },
     running: () => new Map(slots.flatMap((slot, i) => (slot.task ? [[i, slot.task] as const] : []))),
     start(index, task) {
       const slot = slots[index]

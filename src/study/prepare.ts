@@ -1,5 +1,6 @@
 // What is settled before the first run: which runs fit a budget, and that the data is there and tokenized once.
 
+import { RequestError } from '../formats/error.ts'
 import { dataSchema } from '../train/config.ts'
 import { openData } from '../train/data.ts'
 import { withinBudget } from './budget.ts'
@@ -25,6 +26,7 @@ export async function choosePlan(
   { processes, seconds, sample }: Choice,
 ): Promise<{ runs: PlannedRun[]; leftOut: number; rates: Rates; whole: PlanCost }> {
   const all = expandRuns(spec)
+  if (!all.length) throw new RequestError(`'exclude' leaves no run of the study '${spec.name}', expected at least one`)
   const rates = await calibrate(spec, all)
   const affordable = seconds === null ? all : withinBudget(spec, all, rates, processes, seconds)
   const runs = sample === null ? affordable : sampleRuns(spec, affordable, rates, sample.share, sample.seed)

@@ -96,7 +96,9 @@ export function profileStudy({ file, spec, planned, runs, measurements }: StudyD
     const row = rows.get(run.key)
     if (row?.state !== 'done' || !run.point) continue
     const work = measured(row, ownShare(run), scored.get(run.key) ?? [])
-    for (const kind of KINDS) work[kind].predicted = seconds[kind]
+    work.training.predicted = row.predictedTraining ?? seconds.training
+    work.quantizing.predicted = row.predictedQuantizing ?? seconds.quantizing
+    work.evaluating.predicted = row.predictedEvaluating ?? seconds.evaluating
     profile.finished++
     const group = profile.byKind[kindOf(run)] ?? { runs: 0, ...noWork() }
     profile.byKind[kindOf(run)] = group

@@ -54,7 +54,7 @@ export async function studyStatus(folder: string, url = process.env['DATABASE_UR
   try {
     const planned = (await findStudy(study.ledger, study.spec.name))?.planned as Planned | undefined
     const none: Planned = { hash: '', runs: 0, measurements: 0, jobs: 0, flops: 0, seconds: 0 }
-    const counts = await statusFromLedger(study.ledger, study.spec.name, planned ?? none, 0)
+    const { left: _, ...counts } = await statusFromLedger(study.ledger, study.spec.name, planned ?? none, 0)
     return { ...counts, running: [], updatedAt: new Date().toISOString() }
   } finally {
     await study.close()

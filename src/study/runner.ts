@@ -11,7 +11,7 @@ import { findStudy, markRunning, measurementKeys, runsByKey, saveMeasurements, s
 import type { RunRow } from './ledger/schema.ts'
 import { placeConfig, placeData } from './paths.ts'
 import { isScorable, measureJob } from './plan.ts'
-import { killOrphans, type PoolEvent, startPool } from './pool.ts'
+import { killOrphans, type Pool, type PoolEvent, startPool } from './pool.ts'
 import { thisProcess } from './process.ts'
 import type { HeldJob, NewJob, Queue } from './queue.ts'
 import type { Spec } from './spec.ts'
@@ -26,6 +26,8 @@ const STOP_SECONDS = 20
 export interface RunningTask {
   task: Task
   started: number
+  /** Seconds of one core, as predicted; of what nothing is known, one. */
+  cost: number
   progress: TaskProgress
 }
 
@@ -51,6 +53,8 @@ export interface RunnerOptions {
   /** Address of the module with the `work`. */
   work: string
   leaseSeconds: number
+  /** Children that were started already. */
+  pool?: Pool
   signal?: AbortSignal
   onChange?(state: RunnerState): void
 }
@@ -85,19 +89,41 @@ async function currentSpec(connection: Connection, spec: Spec): Promise<Spec> {
   return ((await findStudy(connection, spec.name))?.spec as Spec | undefined) ?? spec
 }
 
-async function taskOf(connection: Connection, options: RunnerOptions, { data }: HeldJob): Promise<Task | undefined> {
+/** What a task was predicted to take. */
+function costOf(kind: Task['kind'], rows: readonly RunRow[]): number {
+  return rows.reduce(
+    (sum, { predictedTraining, predictedQuantizing, predictedEvaluating }) =>
+      sum +
+      (kind === 'train'
+        ? (predictedTraining ?? 1)
+        : predictedQuantizing === null
+          ? 1
+          : predictedQuantizing + (predictedEvaluating ?? 0)),
+    0,
+  )
+}
+
+async function taskOf(
+  connection: Connection,
+  options: RunnerOptions,
+  { data }: HeldJob,
+): Promise<{ task: Task; cost: number } | undefined> {
   const { folder, roots } = options
   const spec = await currentSpec(connection, options.spec)
   const rows = await runsByKey(connection, spec.name, data.runs)
   if (rows.length < data.runs.length) return undefined
-  if (data.kind === 'train')
-    return {
+  const cost = costOf(data.kind, rows)
+  if (data.kind === 'train') {
+    const runs = rows.map(row => taskRun(options, row))
+    const task: Task = {
       kind: 'train',
       key: data.key,
       folder: trainFolder(folder, data.key),
-      runs: rows.map(row => taskRun(options, row)),
+      runs,
       trainer: trainerOf(rows[0]),
     }
+    return { task, cost }
+  }
   const [row] = rows
   const have = await measurementKeys(connection, spec.name, row.key)
   const wanted = new Set(data.measurements)
@@ -105,7 +131,7 @@ async function taskOf(connection: Connection, options: RunnerOptions, { data }: 
   const missing = items.filter(item => wanted.has(item.key) && !have.has(item.key))
   if (!missing.length) return undefined
   const into = join(trainFolder(folder, row.key), `measure-${data.key.slice(0, 8)}`)
-  return {
+  const task: Task = {
     kind: 'measure',
     key: data.key,
     folder: into,
@@ -113,6 +139,7 @@ async function taskOf(connection: Connection, options: RunnerOptions, { data }: 
     items: missing,
     scoring: { ...scoring, data: placeData(scoring.data, roots) },
   }
+  return { task, cost }
 }
 
 /** Writes an outcome and what follows from it, and ends the job, in one transaction; false where another worker holds the job by now. */
@@ -149,12 +176,13 @@ async function followers(connection: Connection, spec: Spec, outcome: Outcome): 
 /** Works until the queue is empty, the signal is given, or the machine fails (a MachineError). Children are gone when it returns. */
 export async function runJobs(options: RunnerOptions): Promise<RunnerState & { stopped: boolean }> {
   const { ledger, queue, spec, folder, processes, leaseSeconds, signal, onChange } = options
-  killOrphans(folder)
+  if (!options.pool) killOrphans(folder)
   const me = thisProcess()
   const worker = `${me.host}:${me.pid}`
   const events: PoolEvent[] = []
   let wake = () => {}
-  const pool = startPool(folder, processes, spec.threads, options.work, event => {
+  const pool = options.pool ?? startPool(folder, processes, spec.threads, options.work)
+  pool.listen(event => {
     events.push(event)
     wake()
   })
@@ -205,16 +233,16 @@ export async function runJobs(options: RunnerOptions): Promise<RunnerState & { s
     const taken = await patiently(ledger, () =>
       ledger.transaction(async connection => {
         const list = await queue.take(idle.length, connection)
-        const tasks: { job: HeldJob; task: Task | undefined }[] = []
+        const tasks: { job: HeldJob; task?: Task; cost?: number }[] = []
         for (const job of list) {
-          tasks.push({ job, task: await taskOf(connection, options, job) })
+          tasks.push({ job, ...(await taskOf(connection, options, job)) })
           await markRunning(connection, spec.name, job.data.runs, worker)
         }
         return tasks
       }),
     )
     let again = false
-    for (const { job, task } of taken) {
+    for (const { job, task, cost = 1 } of taken) {
       const before = task && finishedResult(task)
       if (!task || before) {
         await finish(job, before?.outcome ?? { runs: [], measurements: [] })
@@ -222,7 +250,7 @@ export async function runJobs(options: RunnerOptions): Promise<RunnerState & { s
         continue
       }
       const slot = idle.shift() as number
-      held.set(slot, { job, crashes: 0, running: { task, started: performance.now(), progress: { share: 0 } } })
+      held.set(slot, { job, crashes: 0, running: { task, cost, started: performance.now(), progress: { share: 0 } } })
       pool.start(slot, task)
     }
     changed()

@@ -1,14 +1,17 @@
 // A study's specification: corpora, models, tokens, precisions, schedules, seeds; what is quantized how; what is scored and fitted.
 // The parts that a run has too are the schemas of train/config.ts. A schema's message says what was expected; yaml.ts adds line and key.
 import { z } from 'zod'
+import { findTask, TASK_NAMES } from '../evaluate/tasks.ts'
+import { didYouMean, RequestError } from '../formats/error.ts'
 import { parseFormat } from '../formats/index.ts'
 import { findLaw } from '../laws/index.ts'
 import { parseQuantity } from '../table/quantity.ts'
 import { dataSchema, modelSchema, optimizerSchema, precisionSchema, scheduleSchema } from '../train/config.ts'
 import { quantity, tokenCount, whole } from '../train/parse.ts'
-import { expandBraces } from './axes.ts'
-import { conditionSchema } from './conditions.ts'
-import { parseYaml } from './yaml.ts'
+import { expandBraces, withBlock } from './axes.ts'
+import { type Condition, conditionSchema } from './conditions.ts'
+import { modelPointsOf, vocabOf } from './points.ts'
+import { parseYaml, spell } from './yaml.ts'
 
 const words = (what: string) => z.string(what).min(1, what)
 const list = <T extends z.ZodType>(item: T, what: string) => z.array(item, what).min(1, what)
@@ -58,7 +61,7 @@ const formatSpellings = z
       const spellings = expandBraces(text)
       for (const spelling of spellings)
         try {
-          if (spelling.includes('@') || !/^(u?int|nf|fp|dyn|quantile|ternary)/.test(spelling)) parseFormat(spelling)
+          parseFormat(withBlock(spelling, 64))
         } catch (error) {
           context.addIssue({ code: 'custom', message: `a format (${(error as Error).message})` })
           return z.NEVER
@@ -171,7 +174,7 @@ export const specSchema = z.strictObject(
         {
           tokens: tokenCount().default(100e3),
           kl: z.boolean('true or false').default(false),
-          tasks: z.array(words('a task'), 'a list of tasks').default([]),
+          tasks: z.array(z.enum(TASK_NAMES, `one of ${TASK_NAMES.join(', ')}`), 'a list of tasks').default([]),
           taskData: words('a folder with the sets of the tasks').optional(),
           every: tokenCount().optional(),
         },
@@ -228,15 +231,78 @@ export function parseSpec(text: string, name = 'study'): Spec {
 
 /** What must hold between the parts. */
 const checkedSpec = specSchema.superRefine((spec, context) => {
-  const need = (path: string, message: string) => context.addIssue({ code: 'custom', path: [path], message })
+  const need = (path: PropertyKey[], message: string) => context.addIssue({ code: 'custom', path, message })
+  /** A whole sentence, which stands as it is behind the line. */
+  const refuse = (path: PropertyKey[], message: string) =>
+    context.addIssue({ code: 'custom', path, message, params: { sentence: true } })
   if (spec.models.length === 0 && spec.checkpoints.length === 0)
-    return need('models', 'at least one model or checkpoint')
-  if (!spec.data) return need('data', 'data: { train, valid, tokenizer }')
+    return need(['models'], 'at least one model or checkpoint')
+  if (!spec.data) return need(['data'], 'data: { train, valid, tokenizer }')
   if (spec.models.length && spec.tokens.length + spec.tokensPerParameter.length === 0)
-    need('tokens', 'a list of tokens like [1e6, 4M]')
+    need(['tokens'], 'a list of tokens like [1e6, 4M]')
   if (Array.isArray(spec.data) && new Set(spec.data.map(data => data.name)).size < spec.data.length)
-    need('data', 'corpora with a name of their own each')
+    need(['data'], 'corpora with a name of their own each')
+  for (const [i, name] of spec.evaluate.tasks.entries())
+    if (spec.evaluate.taskData === undefined && name !== 'last_word')
+      refuse(
+        ['evaluate', 'tasks', i],
+        `evaluate.tasks[${i}] is '${name}', which needs its set, expected evaluate.taskData: a folder with ${findTask(name)?.files[0]}.jsonl`,
+      )
+  checkModels(spec, refuse)
+  for (const [i, condition] of spec.exclude.entries()) checkFields(condition, ['exclude', i], EXCLUDABLE, refuse)
+  for (const [i, entry] of (spec.quantize === undefined ? [] : [spec.quantize].flat()).entries())
+    if (entry.where)
+      checkFields(entry.where, ['quantize', ...(Array.isArray(spec.quantize) ? [i] : []), 'where'], FIELDS, refuse)
 })
+
+type Refuse = (path: PropertyKey[], message: string) => void
+
+/** Every model can be made and its steps are whole sequences; said here, where there is a line to name. */
+function checkModels(spec: Spec, refuse: Refuse): void {
+  const [first] = Array.isArray(spec.data) ? spec.data : spec.data ? [spec.data] : []
+  for (const i of spec.models.keys())
+    try {
+      for (const { batch, config } of modelPointsOf(spec, i, vocabOf(first))) {
+        const few = spec.tokens.findIndex(tokens => tokens < batch)
+        if (few >= 0) {
+          const message = `tokens[${few}] is ${spec.tokens[few]}, less than one step, expected at least batch '${batch}'`
+          refuse(['tokens', few], message)
+          return
+        }
+        if (!spec.trainer && batch % config.context !== 0)
+          throw new RequestError(
+            `models[${i}]: batch '${batch}' is not a multiple of context '${config.context}', expected whole sequences a step`,
+          )
+      }
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error
+      refuse(['models', i], error.message.replace(/^model\./, `models[${i}].`))
+      return
+    }
+}
+
+/** The fields of a run's configuration that a condition may name. */
+const FIELDS: readonly string[] = [
+  ...['seed', 'batch', 'tokens', 'd', 'family', 'model'],
+  ...['data.train', 'data.valid', 'data.valid.share', 'data.tokenizer', 'data.tokenizer.kind', 'data.tokenizer.vocab'],
+  ...['data.degrade', 'evaluate.tokens', 'evaluate.every', 'average.last', 'trainer.command'],
+  ...Object.keys(modelSchema.shape).map(name => `model.${name}`),
+  ...Object.keys(precisionSchema.shape).map(name => `precision.${name}`),
+  ...['weights', 'activations'].map(name => `precision.absmaxRatio.${name}`),
+  ...Object.keys(optimizerSchema.shape).map(name => `optimizer.${name}`),
+  ...['kind', 'warmup', 'final', 'decay'].map(name => `schedule.${name}`),
+]
+const EXCLUDABLE: readonly string[] = [...FIELDS, 'n', 'corpus']
+
+function checkFields(condition: Condition, path: PropertyKey[], known: readonly string[], refuse: Refuse): void {
+  const name = Object.keys(condition).find(field => !known.includes(field))
+  if (name === undefined) return
+  const some = `${known.includes('n') ? 'n, corpus, ' : ''}tokens, seed, model.width or precision.weights`
+  refuse(
+    [...path, name],
+    `${spell(path)} names '${name}', which no run has, expected a field like ${some}${didYouMean(name, known)}`,
+  )
+}
 
 /** The JSON Schema of specifications, for editors. */
 export function specJsonSchema(): Record<string, unknown> {

@@ -1,8 +1,7 @@
 // The main job on a very small study: real training, rounding, scoring and fitting, through the command as users call it.
-import { spawn } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { parse } from 'yaml'
@@ -12,64 +11,17 @@ import { takeLock } from './lock.ts'
 import type { StudyProfile } from './profile.ts'
 import { readStudy, type StudyData } from './read.ts'
 import { parseSpec, specJsonSchema } from './spec.ts'
+import { runCommand, writeTexts } from './testing.ts'
 
-const bitlaw = resolve('bin/bitlaw')
 let root: string
 let spec: string
 let out: string
 
-interface Ended {
-  status: number | null
-  stdout: string
-  stderr: string
-}
-
-/** Runs the command in the test's folder, with a cache of its own. */
-function command(
-  words: string[],
-  { kill, env = {} }: { kill?: number; env?: Record<string, string> } = {},
-): Promise<Ended> {
-  return new Promise(done => {
-    const child = spawn(process.execPath, [bitlaw, ...words], {
-      cwd: root,
-      env: { ...process.env, BITLAW_CACHE: join(root, 'cache'), DATABASE_URL: '', ...env },
-    })
-    let [stdout, stderr] = ['', '']
-    child.stdout.on('data', data => {
-      stdout += String(data)
-    })
-    child.stderr.on('data', data => {
-      stderr += String(data)
-    })
-    if (kill) setTimeout(() => child.kill('SIGKILL'), kill)
-    child.on('close', status => done({ status, stdout, stderr }))
-  })
-}
-
-const words =
-  'the a of and to in is was he for it with as his on be at by i this had not are but from or have an they which'.split(
-    ' ',
-  )
-
-/** A text with some order in it. */
-function story(seed: number, length: number): string {
-  const text: string[] = []
-  for (let i = 0, at = seed; i < length; i++) {
-    at = (at * 31 + 7 * ((i + seed) % 5)) % 9973
-    text.push(words[at % words.length])
-  }
-  return `${text.join(' ')}.\n`
-}
+const command = (words: string[], options?: Parameters<typeof runCommand>[2]) => runCommand(root, words, options)
 
 beforeAll(() => {
   root = mkdtempSync(join(tmpdir(), 'bitlaw-study-'))
-  for (const [part, count, first] of [
-    ['train', 6, 1],
-    ['valid', 2, 500],
-  ] as const) {
-    mkdirSync(join(root, 'texts', part), { recursive: true })
-    for (let i = 0; i < count; i++) writeFileSync(join(root, 'texts', part, `${i}.txt`), story(i + first, 4000))
-  }
+  writeTexts(root)
   spec = join(root, 'small.yaml')
   out = join(root, 'out', 'small')
   writeFileSync(

@@ -11,6 +11,7 @@ import { type Ledger, openLedger } from './ledger/open.ts'
 import { countStates, findStudy } from './ledger/queries.ts'
 import { type Lock, takeLock } from './lock.ts'
 import { applyPlan, type Planned } from './plan.ts'
+import { killOrphans, type Pool, startPool } from './pool.ts'
 import { openQueue, type Queue } from './queue.ts'
 import { forgetFailedResults } from './results.ts'
 import { type RunnerState, runJobs } from './runner.ts'
@@ -68,7 +69,14 @@ export async function openStudy(
     url = process.env['DATABASE_URL'],
     create,
     leaseSeconds = LEASE_SECONDS,
-  }: { url?: string; create?: { text: string; source: string; spec: Spec }; leaseSeconds?: number } = {},
+    onHeld = () => {},
+  }: {
+    url?: string
+    create?: { text: string; source: string; spec: Spec }
+    leaseSeconds?: number
+    /** Called when the folder is this process's own, before the ledger is opened. */
+    onHeld?: (folder: string) => void
+  } = {},
 ): Promise<OpenStudy> {
   const at = resolve(folder)
   let lock: Lock | undefined
@@ -103,6 +111,11 @@ export async function openStudy(
         throw machineError(`cannot write in the folder '${folder}'`, error)
       }
     const spec = create?.spec ?? parseSpec(file.spec, file.source)
+    try {
+      onHeld(at)
+    } catch (error) {
+      throw machineError(`cannot use the folder '${folder}'`, error)
+    }
     ledger = await openLedger(at, url)
     const here = ledger
     const row = await patiently(here, () => findStudy(here, file.name))
@@ -146,8 +159,8 @@ export interface RunOptions {
   leaseSeconds?: number
   retryFailed?: boolean
   signal?: AbortSignal
-  /** `before` jobs were done when this began. */
-  onChange?(state: RunnerState, planned: Planned, before: number): void
+  /** `before` jobs were done when this began; `secondsLeft` is null until something is known of it. */
+  onChange?(state: RunnerState, planned: Planned, before: number, secondsLeft: number | null): void
 }
 
 /** Runs a study to its end, or until the signal; returns where it is. */
@@ -163,7 +176,20 @@ export async function runStudy(options: RunOptions): Promise<RunnerState & { sto
     signal,
   } = options
   const create = { text, source, spec: parseSpec(text, source) }
-  const study = await openStudy(folder, { url: options.url, create, leaseSeconds })
+  let pool: Pool | undefined
+  // The children load their modules while the ledger is opened.
+  const onHeld = (at: string) => {
+    killOrphans(at)
+    pool = startPool(at, processes, create.spec.threads, work)
+    pool.warm()
+  }
+  let study: OpenStudy
+  try {
+    study = await openStudy(folder, { url: options.url, create, leaseSeconds, onHeld })
+  } catch (error) {
+    await pool?.close()
+    throw error
+  }
   const { ledger, queue, spec, file } = study
   try {
     // The owner of an embedded ledger is alone: whatever is held, a dead one held.
@@ -182,11 +208,11 @@ export async function runStudy(options: RunOptions): Promise<RunnerState & { sto
     const { waiting, running } = await patiently(ledger, () => countStates(ledger, spec.name))
     const open = await patiently(ledger, () => queue.open())
     const before = Math.max(0, now.jobs - open.waiting - open.running - waiting - running)
-    const status = startStatus(study, now)
+    const status = startStatus(study, now, processes)
     try {
       const onChange = (state: RunnerState) => {
         status.update(state)
-        options.onChange?.(state, now, before)
+        options.onChange?.(state, now, before, status.secondsLeft())
       }
       const result = await runJobs({
         ledger,
@@ -197,6 +223,7 @@ export async function runStudy(options: RunOptions): Promise<RunnerState & { sto
         processes,
         work,
         leaseSeconds,
+        pool,
         signal,
         onChange,
       })
@@ -208,6 +235,7 @@ export async function runStudy(options: RunOptions): Promise<RunnerState & { sto
   } catch (error) {
     throw explain(ledger, error)
   } finally {
+    await pool?.close()
     await study.close()
   }
 }

@@ -7,7 +7,7 @@ type Issue = z.core.$ZodIssue
 type Path = readonly PropertyKey[]
 
 /** `precision.grid.weights[2]` */
-function spell(path: Path): string {
+export function spell(path: Path): string {
   return path.map((key, i) => (typeof key === 'number' ? `[${key}]` : `${i ? '.' : ''}${String(key)}`)).join('')
 }
 
@@ -32,8 +32,16 @@ function flatten(issue: Issue, base: Path = []): Issue {
   if (issue.code !== 'invalid_union' || !issue.errors?.length) return { ...issue, path }
   const candidates = issue.errors.filter(list => list.length).map(list => flatten(list[0], path))
   if (!candidates.length) return { ...issue, path }
-  const deepest = candidates.reduce((best, one) => (depth(one) > depth(best) ? one : best))
-  if (depth(deepest) > path.length) return deepest
+  const most = Math.max(...candidates.map(depth))
+  const deepest = candidates.filter(one => depth(one) === most)
+  // A way whose kind is another one was not meant; where none has the kind that is there, all kinds are what was expected.
+  const meant = deepest.find(one => one.code !== 'invalid_value')
+  if (most > path.length && meant) return meant
+  if (most > path.length) {
+    const values = deepest.flatMap(one => (one.code === 'invalid_value' ? one.values : []))
+    if (values.length < 2) return deepest[0]
+    return { ...deepest[0], values, message: `one of ${values.join(', ')}` } as Issue
+  }
   return { ...issue, path }
 }
 
@@ -99,6 +107,8 @@ export function parseYaml<T extends z.ZodType>(text: string, name: string, schem
       `${name}:${lineOf(issue.path, key)}: unknown key '${where}'${didYouMean(key, keysAt(schema, issue.path))}`,
     )
   }
+  if (issue.code === 'custom' && issue.params?.['sentence'])
+    throw new RequestError(`${name}:${lineOf(issue.path)}: ${issue.message}`)
   const found = at(value, issue.path)
   const where = spell(issue.path) || 'the document'
   const expected = wanted(issue)

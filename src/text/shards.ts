@@ -6,7 +6,7 @@ import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } fro
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hashOf, type TokenizerTraits, temporaryName, tokenizerTraits, writeWhole } from './cache.ts'
-import { type CorpusSource, loadDocuments } from './corpus.ts'
+import { type CorpusSource, listFiles, loadDocuments } from './corpus.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
 /** A document as far as it is known without its text. */
@@ -42,13 +42,25 @@ const LONG_PIECE = 2 ** 20
 /** Characters that are encoded in one batch. */
 const BATCH = 2 ** 22
 
-/** Names, sizes and hashes of a source's documents, in order; reads everything once. */
-export async function scanDocuments(source: CorpusSource): Promise<DocumentInfo[]> {
+/** What this process has read, by the files' names, sizes and times: a study's child trains many runs on one corpus. */
+const scanned = new Map<string, readonly DocumentInfo[]>()
+
+/** Names, sizes and hashes of a source's documents, in order; reads everything once, and again where a file has changed. */
+export async function scanDocuments(source: CorpusSource): Promise<readonly DocumentInfo[]> {
+  const id = hashOf(
+    ...listFiles(source).map(({ name, path }) => {
+      const { size, mtimeMs, ctimeMs, ino } = statSync(path)
+      return JSON.stringify([name, path, size, mtimeMs, ctimeMs, ino])
+    }),
+  )
+  const before = scanned.get(id)
+  if (before) return before
   const found: DocumentInfo[] = []
   for await (const { name, text } of loadDocuments(source)) {
     const hash = createHash('sha256').update(text, 'utf8').digest('hex').slice(0, 32)
     found.push({ name, bytes: Buffer.byteLength(text), hash })
   }
+  scanned.set(id, found)
   return found
 }
 

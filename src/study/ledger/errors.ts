@@ -1,6 +1,6 @@
 // The errors of databases: a server that is away for a moment is waited for; the embedded one's failures, which are those
 // of its disk, become a sentence.
-import { MachineError, machineErrorCode } from '../files.ts'
+import { MachineError, machineError, machineErrorCode } from '../files.ts'
 import type { Ledger } from './open.ts'
 
 /** A server that is away is asked again for so long, at first soon, then every two seconds. */
@@ -41,7 +41,9 @@ function isDatabaseError(error: unknown): boolean {
 
 /** The embedded database's failure in a sentence; other errors come back as they are. */
 export function explain(ledger: Pick<Ledger, 'kind' | 'place'>, error: unknown): unknown {
-  if (ledger.kind !== 'pglite' || error instanceof MachineError || !isDatabaseError(error)) return error
+  if (error instanceof MachineError) return error
+  if (ledger.kind !== 'pglite' || !isDatabaseError(error))
+    return machineErrorCode(error) === undefined ? error : machineError('cannot go on with the study', error)
   const message = [error, (error as AnyError).cause]
     .map(one => (one as AnyError | undefined)?.message ?? '')
     .join(' ')

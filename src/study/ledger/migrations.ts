@@ -61,6 +61,13 @@ export const MIGRATIONS: readonly Migration[] = [
       alter table bitlaw.run add column processor_seconds float8;
       alter table bitlaw.measurement add column processor_seconds float8, add column quantize_seconds float8;`,
   },
+  {
+    id: 3,
+    name: 'what a run was predicted to take',
+    sql: `
+      alter table bitlaw.run add column predicted_training float8, add column predicted_quantizing float8,
+        add column predicted_evaluating float8;`,
+  },
 ]
 
 /** An arbitrary number that workers agree on, so that on a server one of them migrates and the others wait. */

@@ -1,5 +1,5 @@
 // What the study asks of its ledger and writes into it. Every function takes the connection, so that the caller chooses the transaction.
-import { and, asc, eq, getTableColumns, inArray, type SQL, sql } from 'drizzle-orm'
+import { and, asc, eq, getTableColumns, inArray, sql } from 'drizzle-orm'
 import type { PgColumn, PgTable } from 'drizzle-orm/pg-core'
 import type { MeasurementOutcome, RunOutcome } from '../work.ts'
 import type { Connection } from './open.ts'
@@ -96,46 +96,64 @@ export async function forgetFailures({ query }: Connection, name: string): Promi
   await query(`delete from bitlaw.measurement where study = $1 and state = 'failed'`, [name])
 }
 
-/** `set` of an upsert: every column that is given, from the new row. */
-function fromNew(table: PgTable, row: object): Record<string, SQL> {
+/** Writes rows in one statement: those that are there are replaced in the columns that are given. Rows with other columns than the first are written after it. */
+async function upsert(
+  connection: Connection,
+  table: PgTable,
+  name: string,
+  rows: readonly Record<string, unknown>[],
+): Promise<void> {
   const columns = getTableColumns(table) as Record<string, PgColumn>
-  return Object.fromEntries(
-    Object.keys(row)
-      .filter(field => field in columns)
-      .map(field => [field, sql.raw(`excluded."${columns[field].name}"`)]),
-  )
+  const fieldsOf = (row: Record<string, unknown>) =>
+    Object.keys(row).filter(field => field in columns && row[field] !== undefined)
+  for (let at = 0; at < rows.length; ) {
+    const fields = fieldsOf(rows[at])
+    const same = fields.join()
+    let end = at + 1
+    while (end < rows.length && fieldsOf(rows[end]).join() === same) end++
+    const names = fields.map(field => `"${columns[field].name}"`)
+    const set = names.map(column => `${column} = excluded.${column}`)
+    const batch = rows
+      .slice(at, end)
+      .map(row => Object.fromEntries(fields.map(field => [columns[field].name, row[field]])))
+    await connection.query(
+      `insert into bitlaw.${name} (${names.join(', ')}, finished_at)
+        select ${names.join(', ')}, now() from json_populate_recordset(null::bitlaw.${name}, $1)
+        on conflict (study, key) do update set ${set.join(', ')}, finished_at = excluded.finished_at`,
+      [JSON.stringify(batch)],
+    )
+    at = end
+  }
 }
 
 /** Writes finished runs. */
 export async function saveRuns(
-  { db }: Connection,
+  connection: Connection,
   name: string,
   rows: readonly RunOutcome[],
   worker: string,
 ): Promise<void> {
-  for (const outcome of rows) {
-    const row = { reason: null, ...outcome, study: name, worker, finishedAt: sql`now()` }
-    await db
-      .insert(run)
-      .values(row)
-      .onConflictDoUpdate({ target: [run.study, run.key], set: fromNew(run, row) })
-  }
+  await upsert(
+    connection,
+    run,
+    'run',
+    rows.map(outcome => ({ reason: null, ...outcome, study: name, worker })),
+  )
 }
 
 /** Writes finished measurements. */
 export async function saveMeasurements(
-  { db }: Connection,
+  connection: Connection,
   name: string,
   rows: readonly MeasurementOutcome[],
   worker: string,
 ): Promise<void> {
-  for (const outcome of rows) {
-    const row = { reason: null, ...outcome, study: name, worker, finishedAt: sql`now()` }
-    await db
-      .insert(measurement)
-      .values(row)
-      .onConflictDoUpdate({ target: [measurement.study, measurement.key], set: fromNew(measurement, row) })
-  }
+  await upsert(
+    connection,
+    measurement,
+    'measurement',
+    rows.map(outcome => ({ reason: null, ...outcome, study: name, worker })),
+  )
 }
 
 /** Keys of the measurements that a study has. */
@@ -173,6 +191,17 @@ export async function saveFit(
     .insert(fit)
     .values(row)
     .onConflictDoUpdate({ target: [fit.study, fit.law], set: { ...row, finishedAt: sql`now()` } })
+}
+
+/** Seconds of one core that are left, as predicted; what nothing is known of counts as a second. A run's scores are written all at once, so it has all of them or none. */
+export async function costLeft({ query }: Connection, name: string): Promise<number> {
+  const scoring = 'coalesce(predicted_quantizing + predicted_evaluating, 1)'
+  const text = `select coalesce(sum(case
+      when state in ('waiting', 'running') then coalesce(predicted_training, 1) + ${scoring}
+      when state = 'done' and not coalesce(diverged, false) and checkpoint is not null
+        and not exists (select 1 from bitlaw.measurement m where m.study = r.study and m.run = r.key) then ${scoring}
+      else 0 end), 0)::float8 as left from bitlaw.run r where study = $1`
+  return Number((await query(text, [name])).rows[0]['left'])
 }
 
 /** How many runs are in each state, and how many measurements there are. */

@@ -58,6 +58,10 @@ export const run = bitlaw.table(
     seconds: real('seconds'),
     /** Of the processor, in the process that ended it. */
     processorSeconds: real('processor_seconds'),
+    /** Seconds of one core, predicted when the run was planned; null where nothing was known. */
+    predictedTraining: real('predicted_training'),
+    predictedQuantizing: real('predicted_quantizing'),
+    predictedEvaluating: real('predicted_evaluating'),
     /** The checkpoint's folder, from the study's folder. */
     checkpoint: text('checkpoint'),
     isa: text('isa'),
