@@ -54,6 +54,9 @@ function settled({ runs, measurements }: StudyData): unknown[] {
     'seconds',
     'processorSeconds',
     'quantizeSeconds',
+    'predictedTraining',
+    'predictedQuantizing',
+    'predictedEvaluating',
     'tokensPerSecond',
   ])
   return [...runs, ...measurements].map(row =>

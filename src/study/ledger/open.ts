@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { drizzle as drizzlePg } from 'drizzle-orm/node-postgres'
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
 import { drizzle as drizzlePglite } from 'drizzle-orm/pglite'
+import { RequestError } from '../../formats/error.ts'
 import { MachineError, machineError, makeFolder } from '../files.ts'
 import { explain, isPassing, isStarting } from './errors.ts'
 import { migrate } from './migrations.ts'
@@ -79,6 +80,10 @@ function withoutSecrets(url: string): string {
 }
 
 async function openServer(url: string): Promise<Ledger> {
+  if (!/^postgres(ql)?:\/\/./.test(url))
+    throw new RequestError(
+      `DATABASE_URL '${url.replace(/\/\/[^@/]*@/, '//')}' is not a server's address, expected postgres://user:password@host/database`,
+    )
   const { default: pg } = await import('pg')
   const pool = new pg.Pool({
     connectionString: url,
@@ -135,6 +140,7 @@ export async function openLedger(folder: string, url: string | undefined): Promi
   try {
     ledger = url ? await openServer(url) : await openEmbedded(folder)
   } catch (error) {
+    if (error instanceof RequestError) throw error
     const explained = explain({ kind: url ? 'postgres' : 'pglite', place: join(folder, 'ledger') }, error)
     throw explained instanceof MachineError
       ? explained
@@ -156,7 +162,12 @@ export async function openLedger(folder: string, url: string | undefined): Promi
     const explained = explain(ledger, error)
     throw explained instanceof MachineError
       ? explained
-      : machineError(`cannot prepare the ledger (${ledger.place})`, error)
+      : machineError(
+          ledger.kind === 'postgres' && isPassing(error)
+            ? `cannot reach ${ledger.place}, the server of DATABASE_URL`
+            : `cannot prepare the ledger (${ledger.place})`,
+          error,
+        )
   }
   return ledger
 }
