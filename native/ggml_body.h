@@ -1,6 +1,6 @@
 // The searches of ggml's block types, compiled once for each instruction path: those of src/formats/ggml-minima.ts and
 // ggml-scales.ts, operation for operation in double, for eight sub-blocks at once, one a lane. A sum stays in its lane, so
-// its order is that of the definition.
+// its order is that of the definition. Each step is a function of its own: inlined, they take a compiler very long.
 #pragma once
 #include "search_body.h"
 
@@ -38,7 +38,7 @@ struct Lanes {
 };
 
 /** Codes 0 … top of one group for value = scale * code - min; returns the squared errors, weighed. */
-inline D placeAbove(const D* v, const D* w, int n, const D& scale, const D& min, double top, D* codes) {
+__attribute__((noinline)) D placeAbove(const D* v, const D* w, int n, const D& scale, const D& min, double top, D* codes) {
   const D inverse = scale > 0 ? 1.0 / scale : same(0), most = same(top), zero = same(0);
   D error = zero;
   for (int i = 0; i < n; i++) {
@@ -52,7 +52,7 @@ inline D placeAbove(const D* v, const D* w, int n, const D& scale, const D& min,
 }
 
 /** Scales and minima (at least 0) of one group by themselves. */
-inline void fitAbove(const D* v, const D* w, int n, double top, D& bestScale, D& bestMin) {
+__attribute__((noinline)) void fitAbove(const D* v, const D* w, int n, double top, D& bestScale, D& bestMin) {
   D low = same(0), high = v[0], mass = same(0), sum = same(0), codes[32];
   for (int i = 0; i < n; i++) {
     low = v[i] < low ? v[i] : low;
@@ -99,7 +99,7 @@ struct Sums {
   D codes, squares, values, product;
 };
 
-inline Sums sumUp(const D* v, const D* w, int n, const D* codes) {
+__attribute__((noinline)) Sums sumUp(const D* v, const D* w, int n, const D* codes) {
   Sums s{same(0), same(0), same(0), same(0)};
   for (int i = 0; i < n; i++) {
     s.codes += w[i] * codes[i];
@@ -111,7 +111,7 @@ inline Sums sumUp(const D* v, const D* w, int n, const D* codes) {
 }
 
 /** Integers that suit a group's codes best: scales near the wanted ones, each with its best minimum. */
-inline void chooseIntegers(const Sums& sums, const D& mass, double d, double dmin, const D& wanted, double limit, D& scales, D& mins) {
+__attribute__((noinline)) void chooseIntegers(const Sums& sums, const D& mass, double d, double dmin, const D& wanted, double limit, D& scales, D& mins) {
   const D centre = d > 0 ? nearestOf(clampOf(wanted / d, 0, limit)) : same(0);
   D least = same(HUGE_VAL);
   for (int k = -2; k <= 2; k++) {
@@ -217,7 +217,7 @@ struct Ladder {
 };
 
 /** Codes of one group for value = scale * level; levels besides; returns the squared errors, weighed. */
-inline D placeOn(const D* v, const D* w, int n, const D& scale, const Ladder& ladder, D* codes, D* levels) {
+__attribute__((noinline)) D placeOn(const D* v, const D* w, int n, const D& scale, const Ladder& ladder, D* codes, D* levels) {
   const D inverse = scale == 0 ? same(0) : 1.0 / scale, zero = same(0), most = same(ladder.last);
   D error = zero;
   for (int i = 0; i < n; i++) {
@@ -247,7 +247,7 @@ inline D placeOn(const D* v, const D* w, int n, const D& scale, const Ladder& la
 inline double lastLevel(const Ladder& ladder) { return ladder.table ? ladder.table[15] : ladder.first + ladder.last; }
 
 /** Scales (of either sign) of one group by themselves. */
-inline D fitScale(const D* v, const D* w, int n, const Ladder& ladder) {
+__attribute__((noinline)) D fitScale(const D* v, const D* w, int n, const Ladder& ladder) {
   static const double REACHES[6] = {1, 0.76, 0.82, 0.88, 0.94, 1.06};
   D extreme = same(0), most = same(0), best = same(0), least = same(HUGE_VAL), codes[32], levels[32];
   for (int i = 0; i < n; i++) {
