@@ -83,9 +83,16 @@ inline void uniforms(uint32_t seed, uint64_t first, size_t n, double* out) {
   }
 }
 
+/** The integer below q (of small magnitude), or with that chance the one above. */
+inline int32_t above(double q, double chance) {
+  const int32_t near = static_cast<int32_t>(q), below = near - (q < near);
+  return below + (chance < q - below);
+}
+
 /** Codes by chance, each of the two around a value as likely as it is near; scales (and zero points) are given, x is value `first` of the tensor. */
 void encodeRandomly(const BlockFormat& format, const double* levels, uint32_t seed, uint64_t first, const float* x, size_t n, const float* scales, const uint8_t* zeros, uint8_t* codes) {
   double chance[CHUNK];
+  int32_t whole[CHUNK];
   const double top = format.top;
   for (size_t begin = 0, block = 0; begin < n; begin += format.length, block++) {
     const size_t finish = n - begin < format.length ? n : begin + format.length;
@@ -108,19 +115,17 @@ void encodeRandomly(const BlockFormat& format, const double* levels, uint32_t se
         }
       } else if (grid) {
         const double zero = zeros[block];
-        for (size_t i = at; i < end; i++) {
-          double q = static_cast<double>(x[i]) / scale;
-          q = q < -zero ? -zero : q > top - zero ? top - zero : q;
-          const double below = __builtin_floor(q);
-          codes[i] = static_cast<uint8_t>(static_cast<int32_t>(below + (chance[i - at] < q - below ? 1.0 : 0.0) + zero));
+        for (size_t i = 0; i < end - at; i++) {
+          const double q = static_cast<double>(x[at + i]) / scale;
+          whole[i] = above(q < -zero ? -zero : q > top - zero ? top - zero : q, chance[i]) + zeros[block];
         }
+        for (size_t i = at; i < end; i++) codes[i] = static_cast<uint8_t>(whole[i - at]);
       } else {
-        for (size_t i = at; i < end; i++) {
-          double q = x[i] / scale;  // in float
-          q = q > top ? top : q < -top ? -top : q;
-          const double below = __builtin_floor(q);
-          codes[i] = static_cast<uint8_t>(static_cast<int8_t>(static_cast<int32_t>(below + (chance[i - at] < q - below ? 1.0 : 0.0))));
+        for (size_t i = 0; i < end - at; i++) {
+          const double q = x[at + i] / scale;  // in float
+          whole[i] = above(q > top ? top : q < -top ? -top : q, chance[i]);
         }
+        for (size_t i = at; i < end; i++) codes[i] = static_cast<uint8_t>(whole[i - at]);
       }
     }
   }

@@ -266,9 +266,11 @@ inline int leastOf(const Search& search, const Searched& block, const double* fa
   const bool grid = format.rule == Rule::full || format.rule == Rule::uint;
   Trials trials;
   double errors[TRIALS];
-  // An estimated error of one value is off by at most 2^-20 of what the format reaches; their norm by sqrt(n) of that.
+  // The estimated error of a value is off by at most 13 roundings of what the format or the block reaches, 2^-20 of that
+  // in all; their norm by sqrt(n) of it, and so is that which it is compared with.
   const double full = grid ? block.range * search.ratio : block.scale * (format.rule == Rule::step ? format.top : 1);
-  const double doubt = 2 * std::sqrt(static_cast<double>(block.n)) * 0x1p-20 * 4 * (full > block.absmax ? full : block.absmax);
+  const double reach = (search.tried == ScaleRule::e8m0 ? 2 : 1.01) * (full > block.absmax ? full : block.absmax);
+  const double doubt = 2 * std::sqrt(static_cast<double>(block.n)) * 0x1p-20 * reach;
   bool usable = block.absmax >= 1e-12f && block.absmax <= 1e12f;
   // Within the normal numbers of their type scales are rounded by 2^-8 at most, so what a factor cuts off can be told from it.
   const double smallest = full * 0.09 / (grid ? format.top : format.rule == Rule::step ? format.top : 1), largest = smallest / 0.09;
@@ -342,12 +344,12 @@ void findScales(const Search& search, const float* x, size_t n, float* scales, d
       scale = static_cast<float>(block.range * search.ratio * factor) / top;
       lows[index] = low * search.ratio * factor;
     } else {
-      const float limit = static_cast<float>(absmaxOf(block.x, block.n) * search.ratio);
+      block.absmax = absmaxOf(block.x, block.n);
+      const float limit = static_cast<float>(block.absmax * search.ratio);
       if (most) most[index] = limit;
       scale = format.rule == Rule::step ? limit / top : limit;
       if (search.search && limit > 0) {
         block.scale = scale;
-        block.absmax = limit;
         scale = static_cast<float>(scale * searchFactor(search, block));
       }
     }

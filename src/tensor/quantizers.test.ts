@@ -90,7 +90,11 @@ if (addon)
           )
             continue
           const format = parseFormat(spelling)
-          const options = { seed: 3, ...(spelling.includes('proxy') && { keep: [0, shape[1] - 1] }) }
+          const options = {
+            seed: 3,
+            ...(spelling.includes('proxy') && { keep: [0, shape[1] - 1] }),
+            ...(x === short && { absmaxRatio: 0.7 }),
+          }
           const label = `${spelling} of [${shape}]${x === broken ? ', broken' : ''}`
           const known = definition.get(label) ?? encode(x, shape, format, options)
           definition.set(label, known)
