@@ -97,18 +97,23 @@ export const whiskers = (
     { x, y1: low, y2: high, strokeWidth: 1.3, strokeOpacity: 0.75, ...options } as Plot.RuleXOptions,
   )
 
-/** Ticks of a logarithmic axis that has few: 1, 2, 5 times powers of ten within the ends, thinned to powers of ten over four decades. */
+/** Ticks of a logarithmic axis within the ends of the values: powers of ten over four decades, else 1, 3 or 1, 2, 5 times them, all digits where few fit. */
 export function logTicks(values: readonly number[]): number[] {
   const [low, high] = [Math.min(...values), Math.max(...values)]
   if (!(low > 0 && Number.isFinite(high))) return []
-  const steps = high / low > 1e4 ? [1] : high / low > 200 ? [1, 3] : [1, 2, 5]
-  const ticks: number[] = []
-  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
-    for (const step of steps) {
-      const tick = Number(`${step}e${power}`)
-      if (tick >= low * 0.999 && tick <= high * 1.001) ticks.push(tick)
-    }
-  return ticks.length > 1 ? ticks : [low, high].map(value => Number(value.toPrecision(2)))
+  const within = (steps: readonly number[]) => {
+    const ticks: number[] = []
+    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++)
+      for (const step of steps) {
+        const tick = Number(`${step}e${power}`)
+        if (tick >= low * 0.999 && tick <= high * 1.001) ticks.push(tick)
+      }
+    return ticks
+  }
+  const ticks = within(high / low > 1e4 ? [1] : high / low > 200 ? [1, 3] : [1, 2, 5])
+  if (ticks.length > 2) return ticks
+  const digits = within([1, 2, 3, 4, 5, 6, 7, 8, 9])
+  return digits.length > 1 ? digits : [low, high].map(value => Number(value.toPrecision(2)))
 }
 
 /** A logarithmic axis over these values, with few ticks; counts are printed short (300K, 1M). */

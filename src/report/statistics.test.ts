@@ -96,4 +96,6 @@ test('ticks of logarithmic axes are few and within the data', () => {
   expect(logTicks([3e5, 3e6])).toEqual([5e5, 1e6, 2e6])
   expect(logTicks([1e-5, 1])).toEqual([1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1])
   expect(logTicks([3, 4])).toEqual([3, 4])
+  expect(logTicks([2.8e5, 6.9e5])).toEqual([3e5, 4e5, 5e5, 6e5])
+  expect(logTicks([3.1, 3.2])).toEqual([3.1, 3.2])
 })

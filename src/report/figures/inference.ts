@@ -122,6 +122,8 @@ export function accuracyAgainstBits(data: ReportData): Figure {
     return acc === null ? [] : [{ k, totalBits, label, ...acc }]
   })
   if (rows.length < 2) return missing(id, title, 'no task was scored on quantized models')
+  if (rows.every(row => row.acc === rows[0].acc))
+    return missing(id, title, `every model scores ${rows[0].acc} in ${names.join(', ')}: too small to tell apart by it`)
   const svg = draw({
     inks: bitsInks(
       rows.map(row => row.k),
@@ -162,6 +164,8 @@ export function lossAgainstAccuracy(data: ReportData): Figure {
     })),
   )
   if (rows.length < 3) return missing(id, title, 'no zero-shot task was scored')
+  if (rows.every(row => row.acc === rows[0].acc))
+    return missing(id, title, `every model scores ${rows[0].acc}: too small to tell apart by tasks`)
   const fits = [...groupBy(rows, row => row.task)].flatMap(([task, group]) => {
     const fitted = line(
       group.map(row => row.loss),
@@ -222,7 +226,7 @@ export function dataTypes(data: ReportData): Figure {
     x: { label: 'bits after training', ticks: widths, tickFormat: 'd' },
     y: damageAxis(shown, 'mean damage (nats)'),
     marks: [
-      Plot.line(shown, { x: 'at', y: 'mean', stroke: 'element', sort: 'k' }),
+      Plot.line(shown, { x: 'at', y: 'mean', stroke: 'element', z: 'element', sort: 'k' }),
       whiskers(shown, 'at', 'low', 'high', { stroke: 'element' }),
       Plot.dot(shown, { x: 'at', y: 'mean', fill: 'element', r: 4 }),
     ],

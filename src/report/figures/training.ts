@@ -116,7 +116,7 @@ export function effectiveParameters(data: ReportData): Figure {
         curves.filter(point => Number.isFinite(point.low)),
         { x: 'bits', y1: 'low', y2: 'high', fill: 'part', fillOpacity: 0.12, clip: true },
       ),
-      Plot.line(curves, { x: 'bits', y: 'share', stroke: 'part', clip: true }),
+      Plot.line(curves, { x: 'bits', y: 'share', stroke: 'part', z: 'part', clip: true }),
       Plot.dot(rings, { x: 'at', y: 'share', stroke: 'part', r: 2.5, strokeOpacity: 0.7, title: 'label', clip: true }),
       whiskers(
         means.filter(one => one.runs > 2),
