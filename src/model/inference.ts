@@ -45,11 +45,12 @@ export function createInference(model: Model, kernels: Kernels, options: Inferen
   const scopeOf = createScopes(model, kernels, options)
   const { rounding, kv } = scopeOf(1, 1)
   const oneByOne = !isRowWise(rounding.activations) || !isRowWise(kv)
-  const embed = (inputs: Int32Array, batch: number, length: number) => {
+  const enter = (inputs: Int32Array, batch: number, length: number, into?: Floats) => {
     checkLength(config, length)
     checkTokens(config, batch * length, inputs)
-    const x = kernels.allocate(batch * length * width)
-    createEmbedding(scopeOf(batch, length), x).forward(inputs)
+    const scope = scopeOf(batch, length)
+    const x = into ?? scope.keep('stream', batch * length * width)
+    createEmbedding(scope, x).forward(inputs)
     return x
   }
   const block = (layer: number, x: Floats, batch: number, length: number, onInput?: OnInput) => {
@@ -60,20 +61,24 @@ export function createInference(model: Model, kernels: Kernels, options: Inferen
     }
   }
   const run = (inputs: Int32Array, batch: number, length: number) => {
-    const x = embed(inputs, batch, length)
+    const x = enter(inputs, batch, length)
     for (let layer = 0; layer < config.layers; layer++) block(layer, x, batch, length)
     return x
   }
   const gather = (x: Floats, rows: Int32Array) => {
-    const chosen = kernels.allocate(rows.length * width)
+    const chosen = scopeOf(rows.length, 1).keep('chosen', rows.length * width)
     for (let i = 0; i < rows.length; i++) chosen.set(x.subarray(rows[i] * width, (rows[i] + 1) * width), i * width)
     return chosen
   }
   const finishLosses = (x: Floats, targets: Int32Array) => {
     checkTargets(config, x.length / width, targets)
     const losses = kernels.allocate(targets.length)
-    // the head is the costliest matrix of a small model: only rows that are scored go through it
+    // the head is the costliest matrix of a small model: only rows that are scored go through it, unless nearly all are
     const scored = rowsScored(targets)
+    if (scored.length > 0.95 * targets.length) {
+      createHead(scopeOf(targets.length, 1)).losses(x, targets, losses)
+      return losses
+    }
     const found = kernels.allocate(scored.length)
     createHead(scopeOf(scored.length, 1)).losses(gather(x, scored), targets.filter(isScored), found)
     for (let i = 0; i < scored.length; i++) losses[scored[i]] = found[i]
@@ -86,7 +91,7 @@ export function createInference(model: Model, kernels: Kernels, options: Inferen
   }
   return {
     config,
-    embed,
+    embed: (inputs, batch, length) => enter(inputs, batch, length, kernels.allocate(batch * length * width)),
     block,
     finishLosses,
     finishLogits,
