@@ -17,8 +17,8 @@ export type Position =
   | { kind: 'learned'; positions: number; offset: number } // offset: OPT's first 2 rows are not positions
   | {
       kind: 'alibi'
-      /** The slopes are multiplied by this (Falcon: 1/sqrt(head size)); absent: 1. */
-      scale?: number
+      /** Falcon: slope * position of the key is rounded to bf16, and added before scores are scaled; absent: slope * distance is taken from the scaled scores. */
+      rounded?: 'bf16'
     }
 
 /** Stretching of rotary angles for contexts longer than trained on, as in transformers' rope_scaling. */

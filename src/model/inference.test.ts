@@ -130,6 +130,7 @@ test('wrong requests are refused before the kernels see them', () => {
 const VARIANTS: Record<string, Partial<ModelConfig>> = {
   llama: { kvHeads: 2 },
   gpt2: { position: { kind: 'learned', positions: 16, offset: 2 }, embeddingWidth: 10, embeddingNorm: true },
+  falcon: { position: { kind: 'alibi', rounded: 'bf16' }, kvHeads: 1 },
   bloom: { position: { kind: 'alibi' }, attention: { ...config.attention, windows: [3, null], softcap: 3 } },
 }
 

@@ -49,7 +49,7 @@ const position = z.discriminatedUnion('kind', [
     ...{ localTheta: number.optional(), layers: z.array(z.boolean()).optional() },
   }),
   z.strictObject({ kind: z.literal('learned'), positions: size, offset: z.int().min(0).max(1000) }),
-  z.strictObject({ kind: z.literal('alibi'), scale: number.optional() }),
+  z.strictObject({ kind: z.literal('alibi'), rounded: z.literal('bf16').optional() }),
 ])
 
 /** A ModelConfig as JSON; the family's name is not in it. */

@@ -27,7 +27,7 @@ export const falcon: Family = {
     const bias = read.flag('bias', false)
     const alibi = read.flag('alibi', false)
     const rope = readRope(read, { context })
-    const position: Position = alibi ? { kind: 'alibi', scale: 1 / Math.sqrt(headSize) } : rope
+    const position: Position = alibi ? { kind: 'alibi', rounded: 'bf16' } : rope
     return {
       family: 'falcon',
       vocab: read.integer('vocab_size'),

@@ -3,6 +3,7 @@ import type { AttentionShape, Floats } from '../../tensor/kernels.ts'
 import { alibiSlopes } from '../rope.ts'
 import { createLinear } from './linear.ts'
 import { createQueryNorm } from './norm.ts'
+import { createRoundedAlibi } from './rounded-alibi.ts'
 import type { Part, Scope } from './scope.ts'
 
 /** The attention of layer `layer`, which adds its output to `residual` where there is one. */
@@ -18,6 +19,8 @@ export function createAttention(scope: Scope, layer: number, out: Floats, residu
   const attended = scope.keep('attended', q.length)
   const logSums = scope.keep('logSums', batch * heads * length)
   const shape = attentionShape(scope, layer)
+  const isRounded = config.position.kind === 'alibi' && config.position.rounded !== undefined
+  const { attention, attentionBackward } = isRounded ? createRoundedAlibi(scope, shape, alibiSlopes(heads)) : kernels
   const rope = scope.rope(layer)
   const queries = createVector(scope, layer, 'q', heads, q)
   const keys = createVector(scope, layer, 'k', kvHeads, k)
@@ -52,13 +55,13 @@ export function createAttention(scope: Scope, layer: number, out: Floats, residu
         kernels.fakeQuantize(k, rows, kvHeads * headSize, scope.kv, k, keySeed?.())
         kernels.fakeQuantize(v, rows, kvHeads * headSize, scope.kv, v, valueSeed?.())
       }
-      kernels.attention(q, k, v, attended, logSums, shape)
+      attention(q, k, v, attended, logSums, shape)
       output.forward(attended)
     },
     backward(x, dz, dx, accumulate) {
       dOut[0] = dz
       output.backward(attended, dOut, dAttended, false)
-      kernels.attentionBackward(q, k, v, attended, logSums, dAttended, dq, dk, dv, shape)
+      attentionBackward(q, k, v, attended, logSums, dAttended, dq, dk, dv, shape)
       rotate(dq, heads, true)
       rotate(dk, kvHeads, true)
       dys[0] = queries.backward(dq)
@@ -83,7 +86,7 @@ function attentionShape(scope: Scope, layer: number): AttentionShape {
     scale: attention.scale,
     window: attention.windows?.[layer] ?? null,
     compute,
-    ...(position.kind === 'alibi' ? { slopes: alibiSlopes(heads).map(slope => slope * (position.scale ?? 1)) } : {}),
+    ...(position.kind === 'alibi' && position.rounded === undefined ? { slopes: alibiSlopes(heads) } : {}),
     ...(attention.softcap === null ? {} : { softcap: attention.softcap }),
   }
 }

@@ -172,6 +172,7 @@ describe('layers', () => {
   test.each<[string, Partial<ModelConfig>]>([
     ['rotary', {}],
     ['alibi in a window', { position: { kind: 'alibi' }, attention: { ...base.attention, windows: [3] } }],
+    ['rounded alibi, one key head', { position: { kind: 'alibi', rounded: 'bf16' }, kvHeads: 1 }],
     ['one key head, norms', { kvHeads: 1, qkNorm: 'head', bias: { ...base.bias, qkv: true, output: true } }],
   ])('attention: %s', (_name, option) => {
     const made = scopeOf({ ...base, ...option })

@@ -1,0 +1,85 @@
+// Text tokenized a second: `encodeBatch` of the tokenizers package beside Bitlaw's on the same texts, and a corpus
+// streamed from its files into shards on disk. A share is of the package's own speed in the same minute.
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { tokenizerTraits } from '../src/text/cache.ts'
+import { loadDocuments } from '../src/text/corpus.ts'
+import { cutText, scanDocuments, tokenizeCorpus } from '../src/text/shards.ts'
+import { openTokenizer, type Tokenizer } from '../src/text/tokenizer.ts'
+import type { BenchOptions, BenchResult } from './main.ts'
+
+const shared = resolve(process.env['BITLAW_SHARED'] ?? '../shared')
+
+/** Least seconds of a few runs. */
+async function seconds(repeats: number, work: () => Promise<unknown>): Promise<number> {
+  let best = Number.POSITIVE_INFINITY
+  for (let i = 0; i < repeats; i++) {
+    const start = performance.now()
+    await work()
+    best = Math.min(best, (performance.now() - start) / 1000)
+  }
+  return best
+}
+
+/** The package's tokenizer from the same definition as ours, nothing added. */
+function libraryOf(tokenizer: Tokenizer) {
+  const { Tokenizer: Library } = createRequire(import.meta.url)('tokenizers') as typeof import('tokenizers')
+  const library = Library.fromString(tokenizer.json!)
+  library.disablePadding()
+  library.disableTruncation()
+  return library
+}
+
+/** `--corpus FOLDER --tokenizers gpt2,llama --texts 2048 --repeats 3`: texts of about so many characters */
+export async function run(options: BenchOptions): Promise<BenchResult> {
+  const corpus = resolve(options.corpus ?? join(shared, 'corpora', 'books', 'valid'))
+  const folder = join(shared, 'tokenizers')
+  const names =
+    options.tokenizers?.split(',') ??
+    (existsSync(folder) ? readdirSync(folder).filter(name => statSync(join(folder, name)).isDirectory()) : [])
+  const repeats = Number(options.repeats ?? 3)
+  const documents = await scanDocuments(corpus)
+  const texts: string[] = []
+  for await (const { text } of loadDocuments(corpus)) texts.push(...cutText(text, Number(options.texts ?? 2048)))
+  const megabytes = documents.reduce((sum, { bytes }) => sum + bytes, 0) / 1e6
+  const rows: Record<string, string | number>[] = []
+  for (const name of names) {
+    const path = join(folder, name)
+    if (!existsSync(path)) continue
+    const json = readdirSync(path).find(file => file.endsWith('tokenizer.json'))
+    const tokenizer = await openTokenizer(json === undefined ? path : join(path, json))
+    const library = libraryOf(tokenizer)
+    const plain = () => library.encodeBatch(texts, { addSpecialTokens: false })
+    await plain()
+    const encodings = await seconds(repeats, plain)
+    const ids = await seconds(repeats, async () => (await plain()).map(encoding => encoding.getIds()))
+    const ours = await seconds(repeats, () => tokenizer.encodeBatch(texts))
+    const traits = await tokenizerTraits(tokenizer)
+    const streamed = await seconds(repeats, async () => {
+      const cache = mkdtempSync(join(tmpdir(), 'bitlaw-tokenize-'))
+      try {
+        await tokenizeCorpus(corpus, documents, tokenizer, { cache, traits })
+      } finally {
+        rmSync(cache, { recursive: true })
+      }
+    })
+    const rate = (time: number) => Number((megabytes / time).toPrecision(3))
+    const share = (time: number) => Number((encodings / time).toPrecision(3))
+    rows.push({
+      tokenizer: name,
+      'library MB/s': rate(encodings),
+      'library with ids': rate(ids),
+      'Bitlaw MB/s': rate(ours),
+      share: share(ours),
+      'shards MB/s': rate(streamed),
+      shardShare: share(streamed),
+    })
+  }
+  return {
+    title: `Tokenizing ${megabytes.toFixed(1)} MB in ${texts.length} texts`,
+    rows,
+    notes: ['The library makes its encodings and no ids; Bitlaw hands out ids. Goal: a share of 0.9.'],
+  }
+}
