@@ -3,6 +3,7 @@
 import { elementTable } from './elements.ts'
 import type { Element, FloatBook, QuantileBook } from './format.ts'
 import { normalQuantile } from './normal.ts'
+import { sortedFinite } from './sort.ts'
 import { printElement } from './spelling.ts'
 
 const f32 = Math.fround
@@ -184,7 +185,7 @@ function normalQuantileLevels(bits: number, rule: 'paper' | 'midpoint'): Float64
 
 /** Levels of `quantile<bits>` estimated on a tensor: linear interpolation between its order statistics, rounded to f32 (they are stored). */
 export function estimateQuantileLevels(bits: number, book: QuantileBook, x: ArrayLike<number>): Float64Array {
-  const sorted = Float64Array.from(x).filter(Number.isFinite).sort()
+  const sorted = sortedFinite(x)
   if (sorted.length === 0) return Float64Array.of(-1, 0, 1)
   const levels = quantileLevels(bits, book.startsWith('paper') ? 'paper' : 'midpoint', p => {
     const place = p * (sorted.length - 1)
