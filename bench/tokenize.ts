@@ -34,7 +34,7 @@ function libraryOf(tokenizer: Tokenizer) {
 
 /** `--corpus FOLDER --tokenizers gpt2,llama --texts 2048 --repeats 3`: texts of about so many characters */
 export async function run(options: BenchOptions): Promise<BenchResult> {
-  const corpus = resolve(options.corpus ?? join(shared, 'corpora', 'books', 'valid'))
+  const corpus = resolve(options.corpus ?? join(shared, 'corpora', 'books', 'train'))
   const folder = join(shared, 'tokenizers')
   const names =
     options.tokenizers?.split(',') ??

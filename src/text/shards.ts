@@ -129,6 +129,8 @@ export async function tokenizeCorpus(
     const encode = async () => {
       signal?.throwIfAborted()
       const pieces = waiting.map(text => cutText(text, splitsAtWords ? WORD_PIECE : LONG_PIECE))
+      waiting = []
+      waitingSize = 0
       const ids = await tokenizer.encodeBatch(pieces.flat())
       let at = 0
       for (const parts of pieces) {
@@ -148,14 +150,18 @@ export async function tokenizeCorpus(
         written += out.length
         ends.push(written)
       }
-      waiting = []
-      waitingSize = 0
     }
+    // documents are read while the batch before them is encoded
+    let running: Promise<void> = Promise.resolve()
     for await (const { text } of loadDocuments(source)) {
       waiting.push(text)
       waitingSize += text.length
-      if (waitingSize >= BATCH) await encode()
+      if (waitingSize < BATCH) continue
+      await running
+      running = encode()
+      running.catch(() => {}) // it is awaited later
     }
+    await running
     await encode()
     if (ends.length !== documents.length)
       throw new Error(`corpus changed while it was read: ${ends.length} documents, expected ${documents.length}`)
