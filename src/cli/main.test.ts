@@ -55,6 +55,10 @@ describe.concurrent('the command', () => {
       [['formats', 'int9x'], /^bitlaw: unknown format 'int9x' \(did you mean int9\?\)\n$/],
       [['help', 'nothing'], /^bitlaw: unknown verb 'nothing'/],
       [['laws', 'kumr'], /^bitlaw: unknown law 'kumr' \(did you mean kumar\?\), expected one of /],
+      [
+        ['predict', '--law', 'kumar', '--n', '1b', '--d', '1b', '--pw', '0.5'],
+        /^bitlaw: --pw '0\.5' is not a number of bits, expected 1 to 32\n$/,
+      ],
       [['plan'], /^bitlaw: plan needs a word more, expected one of train, serve, devices\n$/],
       [['study'], /^bitlaw: study needs a word more, expected one of run, status, .*repair\n$/],
       [['study', 'rn'], /^bitlaw: unknown command 'rn' \(did you mean run\?\)\n$/],

@@ -41,7 +41,8 @@ interface Options {
 function bits(text: string | undefined, name: string): number | undefined {
   if (text === undefined) return undefined
   const value = Number(text)
-  if (!(value > 0 && value <= 64)) throw new RequestError(`${name} '${text}' is not a number of bits, expected 1 to 16`)
+  if (!(value >= 1 && value <= 32))
+    throw new RequestError(`${name} '${text}' is not a number of bits, expected 1 to 32`)
   return value
 }
 
