@@ -1,38 +1,32 @@
 // `bitlaw quantize`: a quantized checkpoint, or a table of what several formats cost.
-import { existsSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
+import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
+import { weightFiles } from '../checkpoint/folder.ts'
 import { compare } from '../evaluate/divergence.ts'
 import { type ScoreOptions, tokenizeText } from '../evaluate/loss.ts'
 import { WINDOW_CONVENTIONS } from '../evaluate/windows.ts'
 import { type Format, parseFormat, printFormat, RequestError } from '../formats/index.ts'
 import { type LoadedModel, loadModel } from '../model/load.ts'
-import { allocate } from '../quantize/allocate.ts'
 import type { Calibration } from '../quantize/calibration.ts'
 import { calibrationOf } from '../quantize/calibration-text.ts'
+import { openSpool } from '../quantize/finished.ts'
 import { expandFormats } from '../quantize/formats.ts'
-import { imatrixName, readImatrix, writeImatrix } from '../quantize/imatrix.ts'
+import { type ImportanceMatrix, importanceOf, readImatrix, writeImatrix } from '../quantize/imatrix.ts'
 import { collectImportance } from '../quantize/importance.ts'
-import type { QuantizedMatrix } from '../quantize/layer.ts'
-import { bytesAt, fileNames, writeQuantized } from '../quantize/output.ts'
-import {
-  account,
-  type Method,
-  type QuantizedModel,
-  type QuantizeOptions,
-  quantizeModel,
-  tensorBits,
-} from '../quantize/quantize.ts'
-import { RECIPES, type Recipe, recipeFormat } from '../quantize/recipes.ts'
-import { openResume } from '../quantize/resume.ts'
+import { bytesAt, fileNames, plainBits, writeQuantized } from '../quantize/output.ts'
+import { type QuantizedModel, quantizeModel } from '../quantize/quantize.ts'
+import { RECIPES, type Recipe } from '../quantize/recipes.ts'
 import { selectTensors } from '../quantize/select.ts'
-import { measureChoices } from '../quantize/sensitivity.ts'
 import { defaultSolvers } from '../quantize/solvers.ts'
-import { parseQuantity, printQuantity } from '../table/quantity.ts'
+import { printQuantity } from '../table/quantity.ts'
 import { createKernels } from '../tensor/index.ts'
 import { oneOf, optionalWhole, readText } from './options.ts'
 import { printJson, printText, table } from './output.ts'
 import { startProgress } from './progress.ts'
+import { budgetPlan, dryRun, fusePlan, plansOf } from './quantize-plans.ts'
 
 interface Options {
   format?: string
@@ -105,7 +99,7 @@ export function register(command: Command): void {
     .option('--menu <formats>', 'formats to choose from (default int{2,3,4,5,6,8}@64)')
     .option(
       '--imatrix <file>',
-      "llama.cpp's importance matrix: weighs the errors of --target-bits and --target-size; made of --calibration and written where there is none",
+      "llama.cpp's importance matrix (.dat or .gguf): weighs the errors of ggml's types and of --target-bits; made of --calibration and written where there is none",
     )
     .option('--seed <n>', 'of +hadamard and +sr', '0')
     .option('--threads <n>', 'threads of the kernels')
@@ -115,140 +109,19 @@ export function register(command: Command): void {
     .action(quantizeCommand)
 }
 
-/** One format for all tensors, a mixture, or a choice for each. */
-interface Plan {
-  name: string
-  format: QuantizeOptions['format']
-  selection: Pick<QuantizeOptions, 'include' | 'exclude' | 'embeddings'>
-}
-
-function plansOf(options: Options, model: LoadedModel): Plan[] {
-  const selection = { include: options.include, exclude: options.exclude, embeddings: options.embeddings ?? null }
-  if (options.embeddings !== undefined) parseFormat(options.embeddings)
-  const recipe = (name: Recipe): Plan => ({
-    name,
-    format: spec => recipeFormat(name, spec, model.config),
-    selection: { ...selection, include: selection.include ?? ['*'], embeddings: selection.embeddings },
-  })
-  if (options.recipe !== undefined) return [recipe(oneOf(options.recipe, RECIPES, 'recipe'))]
-  const words = expandFormats(options.format ?? '')
-  return words.map(word => {
-    const mixture = RECIPES.find(name => name === word)
-    if (mixture && mixture !== 'q6_k') return recipe(mixture)
-    const spelled = printFormat(parseFormat(word))
-    return { name: spelled, format: spelled, selection }
-  })
-}
-
-function storedBitsOf(model: LoadedModel): (tensor: { name: string }) => number {
-  const bits = model.storedDtype === 'F32' ? 32 : 16
-  return ({ name }) => (model.parameters.get(name) instanceof Uint16Array ? 16 : bits)
-}
-
-/** Sizes alone. */
-function dryRun(model: LoadedModel, plan: Plan, method: Method): Record<string, unknown> {
-  const tensors = selectTensors(model.config, plan.format, plan.selection, fileNames(model)).map(
-    ({ spec, format }) => ({
-      name: spec.name,
-      format: printFormat(format),
-      shape: spec.shape,
-      bits: tensorBits(format, spec.shape),
-      squaredError: 0,
-      outputError: null,
-    }),
-  )
-  const { bitsPerParameter, totalBits } = account(model, tensors, { storedBits: storedBitsOf(model) })
+/** What a piece of work is, so that another run of the same goes on with it: the request, and which files it reads. */
+function requestOf(reference: string, model: LoadedModel, options: Options, calibration: Calibration | undefined) {
+  const { out: _, json: _json, threads: _threads, evaluate: _evaluate, ...asked } = options
+  const files =
+    existsSync(reference) && statSync(reference).isFile()
+      ? [reference]
+      : weightFiles(model.folder).map(name => join(model.folder, name))
   return {
-    format: plan.name,
-    method,
-    bitsPerParameter,
-    totalBits,
-    bytes: Math.ceil(totalBits / 8),
-    tensors: tensors.map(({ name, format, bits }) => ({ name, format, bits })),
-    dryRun: true,
-  }
-}
-
-/** Formats by budget, for the tensors that are selected. */
-async function budgetPlan(options: Options, model: LoadedModel): Promise<{ plan: Plan; table: string; gap: number }> {
-  const menu = expandFormats(options.menu ?? 'int{2,3,4,5,6,8}@64').map((word): Format => parseFormat(word))
-  const selection = { include: options.include, exclude: options.exclude, embeddings: options.embeddings ?? null }
-  const chosen = selectTensors(model.config, printFormat(menu[0]), selection, fileNames(model))
-  const free = chosen.filter(
-    ({ spec }) => !(options.embeddings && (spec.kind === 'embedding' || spec.name === 'head.weight')),
-  )
-  const source = options.calibration ?? options.evaluate
-  const threads = optionalWhole(options.threads, '--threads') ?? availableParallelism()
-  const measured =
-    source === undefined || !model.tokenizer
-      ? null
-      : { text: await tokenizeText(model.tokenizer, readText(source)), kernels: createKernels({ threads }), limit: 8 }
-  const progress = startProgress('sensitivity', free.length, 'tensors', { quiet: options.json })
-  const importance =
-    options.imatrix !== undefined && existsSync(options.imatrix) ? readImatrix(options.imatrix).entries : undefined
-  const choices = measureChoices(
-    model,
-    free.map(({ spec }) => spec),
-    menu,
-    defaultSolvers({ threads }),
-    measured,
-    done => progress.update(done),
-    name => importance?.get(imatrixName(name) ?? '')?.means,
-  )
-  progress.stop()
-  const parameters = free.reduce((sum, { spec }) => sum + spec.shape.reduce((a, b) => a * b, 1), 0)
-  let budget: number
-  if (options.targetBits !== undefined) budget = Number(options.targetBits) * parameters
-  else {
-    const bytes = parseQuantity(options.targetSize ?? '', 'bytes', 'target size')
-    const kept = account(
-      model,
-      free.map(({ spec, format }) => ({
-        name: spec.name,
-        format: printFormat(format),
-        shape: spec.shape,
-        bits: 0,
-        squaredError: 0,
-        outputError: null,
-      })),
-      {
-        storedBits: storedBitsOf(model),
-      },
-    ).totalBits
-    budget = bytes * 8 - kept
-  }
-  if (!(budget > 0))
-    throw new RequestError(
-      `target ${options.targetBits ?? options.targetSize} leaves no bits for the quantized tensors`,
-    )
-  const found = allocate(choices, budget)
-  if (!found)
-    throw new RequestError(
-      `target ${options.targetBits ?? options.targetSize} is below the smallest formats of the menu, ${menu.map(printFormat).join(', ')}`,
-    )
-  const formats = new Map(free.map(({ spec }, t) => [spec.name, choices[t][found.chosen[t]].format]))
-  const rows = free.map(({ spec }, t) => {
-    const choice = choices[t][found.chosen[t]]
-    const least = choices[t].reduce((a, b) => (a.bits < b.bits ? a : b))
-    return [
-      spec.name,
-      choice.format,
-      (choice.bits / spec.shape.reduce((a, b) => a * b, 1)).toFixed(3),
-      choice.loss.toExponential(2),
-      least.loss.toExponential(2),
-    ]
-  })
-  return {
-    plan: {
-      name: `${options.targetBits ?? options.targetSize}`,
-      format: spec => formats.get(spec.name) ?? null,
-      selection,
-    },
-    table: table(
-      ['tensor', 'format', 'bits', measured ? 'KL there' : 'relative error there', `in ${printFormat(menu[0])}`],
-      rows,
-    ),
-    gap: found.gap,
+    asked,
+    files: files.map(path => [resolve(path), statSync(path).size, statSync(path).mtimeMs]),
+    calibration: calibration && createHash('sha256').update(calibration.ids).digest('hex'),
+    imatrix:
+      options.imatrix === undefined ? null : createHash('sha256').update(readFileSync(options.imatrix)).digest('hex'),
   }
 }
 
@@ -276,6 +149,7 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
   const model = await loadModel(reference, {
     dtype: dtype === 'bf16' ? 'bf16' : 'auto',
     ignoreConfig: options.ignoreConfig,
+    lazy: options.evaluate === undefined && !budgeted,
   })
   const budget = budgeted ? await budgetPlan(options, model) : undefined
   const plans = budget ? [budget.plan] : plansOf(options, model)
@@ -284,7 +158,7 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
   if (options.out === undefined && options.evaluate === undefined && !options.dryRun && plans.length > 0)
     throw new RequestError('nothing to do with the result, give --out PATH or --evaluate TEXT (or --dry-run)')
   if (options.dryRun) {
-    const documents = plans.map(plan => dryRun(model, plan, method))
+    const documents = plans.map(plan => dryRun(model, plan, method, options.out))
     if (options.json) printJson(documents.length === 1 ? documents[0] : documents)
     else
       printText(
@@ -311,16 +185,16 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
     })
   } else if (method !== 'rtn')
     throw new RequestError(`method ${method} needs calibration text, give --calibration FILE`)
+  let importance: ImportanceMatrix | undefined
   if (options.imatrix !== undefined) {
-    if (existsSync(options.imatrix)) readImatrix(options.imatrix)
+    if (existsSync(options.imatrix)) importance = readImatrix(options.imatrix)
     else if (!calibration)
       throw new RequestError(`no importance matrix at '${options.imatrix}', give --calibration FILE to make one`)
     else {
       const chunks = calibration.ids.length / calibration.length
-      writeImatrix(options.imatrix, collectImportance(model, kernels, calibration, solvers), {
-        chunks,
-        dataset: options.calibration ?? '',
-      })
+      const entries = collectImportance(model, kernels, calibration, solvers)
+      importance = { entries, chunks, chunkSize: calibration.length, dataset: options.calibration ?? '' }
+      writeImatrix(options.imatrix, importance)
     }
     if (plans.length === 0) {
       if (options.json) printJson({ imatrix: options.imatrix })
@@ -344,30 +218,24 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
       ? undefined
       : await tokenizeText(model.tokenizer!, readText(options.evaluate), windows)
   const documents: Record<string, unknown>[] = []
-  for (const plan of plans) {
+  for (const asked of plans) {
     const start = performance.now()
-    const matrices = new Map<string, QuantizedMatrix>()
+    const fused = fusePlan(model, asked, seed)
+    const plan = fused?.plan ?? asked
+    let finishedTensors = 0
     const progress = startProgress(
       plan.name,
       selectTensors(model.config, plan.format, plan.selection, fileNames(model)).length,
       'tensors',
       { quiet: options.json },
     )
-    // Rounding to nearest takes less time than keeping it would.
-    const resume =
-      options.out === undefined || method === 'rtn'
+    // A finished matrix goes to a file: there it waits for the output, and for a run that was interrupted.
+    const spool =
+      options.out === undefined
         ? undefined
-        : openResume(options.out, {
-            reference,
-            method,
-            plan: plan.name,
-            order,
-            groupScales,
-            damp,
-            seed,
-            options: [options.actOrder, options.staticGroups, options.blocksize, options.calibration, options.exact],
-          })
-    const done: QuantizedModel = quantizeModel(model, {
+        : openSpool(options.out, requestOf(reference, model, options, calibration), solvers)
+    const isFinished = (name: string, format: Format) => spool?.head(name)?.format === printFormat(format)
+    const done: QuantizedModel = quantizeModel(fused?.model ?? model, {
       ...plan.selection,
       format: plan.format,
       method,
@@ -385,24 +253,26 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
       },
       toBf16: options.dequantize,
       aliases: fileNames(model),
-      storedBits: storedBitsOf(model),
-      keepValues: text !== undefined || options.dequantize === true || options.out?.endsWith('.gguf') === true,
-      finished: resume?.finished,
+      storedBits: plainBits(model, options.out),
+      keepValues: text !== undefined,
+      importance: spec => importance && importanceOf(importance.entries, spec),
+      isFinished,
+      finished: (name, format) =>
+        spool && isFinished(name, format) ? { matrix: spool.get(name), ...spool.lost(name) } : undefined,
       onTensor(tensor, matrix) {
-        if (options.out !== undefined) matrices.set(tensor.name, matrix)
-        resume?.keep(tensor.name, matrix)
-        progress.update(matrices.size)
+        spool?.keep(tensor.name, matrix, tensor)
+        progress.update(++finishedTensors)
       },
     })
     progress.stop()
     let written: string | undefined
-    if (options.out !== undefined) {
-      written = await writeQuantized(options.out, model, done.model, matrices, {
+    if (options.out !== undefined && spool) {
+      written = await writeQuantized(options.out, model, done.model, spool, {
         layout,
         dequantize: options.dequantize,
-        quantized: { method, format: plan.name },
+        quantized: { method, format: plan.name, ...(fused && { rotated: { seed } }) },
       })
-      resume?.remove()
+      spool.remove()
     }
     const common = { format: plan.name, method, bitsPerParameter: done.bitsPerParameter, totalBits: done.totalBits }
     const comparison = text && compare(done.model, model, kernels, text, scoring)

@@ -37,7 +37,8 @@ function scaledTotal(format: ScaledFormat, shape: readonly number[]): number {
   if (element.kind === 'quantile' && element.book.endsWith('_sample')) total += 32 * 2 ** element.bits
   if (proxy > 0) {
     const kept = Math.round((proxy * width) / 100)
-    total += kept * (rows * (16 - bits) + 32)
+    // A rotation leaves codes for all columns; without one the kept have none.
+    total += kept * (rows * (format.hadamard ? 16 : 16 - bits) + 32)
   }
   return total
 }

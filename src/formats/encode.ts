@@ -12,7 +12,7 @@ export function encode(x: Floats, shape: readonly number[], format: FormatLike, 
   const record = parseFormat(format)
   sizeOf(shape, x.length)
   if (record.kind === 'plain') return encodePlain(x, shape, record)
-  if (record.kind === 'preset') return encodePreset(x, shape, record.name)
+  if (record.kind === 'preset') return encodePreset(x, shape, record.name, options)
   return encodeScaled(x, shape, record, options)
 }
 

@@ -78,11 +78,12 @@ export type FormatLike = Format | string
 /** Arrays that hold a tensor's values, row major. */
 export type Floats = Float32Array | Float64Array
 
-/** Options of encoding: `keep` the input dimensions that +proxy keeps, `seed` of +hadamard and +sr, `absmaxRatio` a factor on every absmax (clipped training). */
+/** Options of encoding: `keep` the input dimensions that +proxy keeps, `seed` of +hadamard and +sr, `absmaxRatio` a factor on every absmax (clipped training), `importance` a weight of each input dimension for ggml's types (llama.cpp's importance matrix). */
 export interface EncodeOptions {
   readonly keep?: ArrayLike<number>
   readonly seed?: number
   readonly absmaxRatio?: number
+  readonly importance?: ArrayLike<number>
 }
 
 /** One encoded tensor; the parts that its format has. All are indexed in the order of the flattened tensor. */

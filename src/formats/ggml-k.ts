@@ -58,10 +58,11 @@ export const Q2_K: GgmlType = {
   name: 'q2_k',
   block: SIZE,
   bytes: 84,
-  encode(x, at, bytes, offset) {
+  importance: { share: 1, over: SIZE },
+  encode(x, at, bytes, offset, weights) {
     const v = finiteBlock(x, at)
     if (!v) return writeHalf(bytes, offset + 80, Number.NaN)
-    const fit = fitMinima(v, 16, 3, 15)
+    const fit = fitMinima(v, 16, 3, 15, weights)
     for (let j = 0; j < 16; j++) bytes[offset + j] = fit.scales[j] | (fit.mins[j] << 4)
     packRows(fit.codes, 2, bytes, offset + 16)
     writeHalf(bytes, offset + 80, fit.d)
@@ -85,10 +86,11 @@ export const Q3_K: GgmlType = {
   name: 'q3_k',
   block: SIZE,
   bytes: 110,
-  encode(x, at, bytes, offset) {
+  importance: { share: 2, over: SIZE },
+  encode(x, at, bytes, offset, weights) {
     const v = finiteBlock(x, at)
     if (!v) return writeHalf(bytes, offset + 108, Number.NaN)
-    const { d, scales, codes } = fitScales(v, 16, THREE_BITS, -32, 31)
+    const { d, scales, codes } = fitScales(v, 16, THREE_BITS, -32, 31, weights)
     bytes.fill(0, offset, offset + 108)
     for (let i = 0; i < SIZE; i++) bytes[offset + (i % 32)] |= (codes[i] >> 2) << Math.floor(i / 32)
     packRows(codes, 2, bytes, offset + 32)
@@ -118,10 +120,11 @@ export const Q4_K: GgmlType = {
   name: 'q4_k',
   block: SIZE,
   bytes: 144,
-  encode(x, at, bytes, offset) {
+  importance: { share: 2, over: SIZE },
+  encode(x, at, bytes, offset, weights) {
     const v = finiteBlock(x, at)
     if (!v) return writeHalf(bytes, offset, Number.NaN)
-    const fit = fitMinima(v, 32, 15, 63)
+    const fit = fitMinima(v, 32, 15, 63, weights)
     writeHalf(bytes, offset, fit.d)
     writeHalf(bytes, offset + 2, fit.dmin)
     packSixes(fit, bytes, offset + 4)
@@ -145,10 +148,11 @@ export const Q5_K: GgmlType = {
   name: 'q5_k',
   block: SIZE,
   bytes: 176,
-  encode(x, at, bytes, offset) {
+  importance: { share: 2, over: SIZE },
+  encode(x, at, bytes, offset, weights) {
     const v = finiteBlock(x, at)
     if (!v) return writeHalf(bytes, offset, Number.NaN)
-    const fit = fitMinima(v, 32, 31, 63)
+    const fit = fitMinima(v, 32, 31, 63, weights)
     writeHalf(bytes, offset, fit.d)
     writeHalf(bytes, offset + 2, fit.dmin)
     packSixes(fit, bytes, offset + 4)
@@ -179,10 +183,11 @@ export const Q6_K: GgmlType = {
   name: 'q6_k',
   block: SIZE,
   bytes: 210,
-  encode(x, at, bytes, offset) {
+  importance: 'alone',
+  encode(x, at, bytes, offset, weights) {
     const v = finiteBlock(x, at)
     if (!v) return writeHalf(bytes, offset + 208, Number.NaN)
-    const { d, scales, codes } = fitScales(v, 16, SIX_BITS, -128, 127)
+    const { d, scales, codes } = fitScales(v, 16, SIX_BITS, -128, 127, weights)
     bytes.fill(0, offset, offset + 192)
     for (let i = 0; i < SIZE; i++) {
       const { low, shift, high, place } = sixAt(i)

@@ -3,7 +3,9 @@
 // A block with a nan or an infinity has a nan scale.
 import type { Floats, PresetName } from './format.ts'
 import type { GgmlType } from './ggml.ts'
-import { readHalf, writeHalf } from './ggml-bytes.ts'
+import { nearestHalf, readHalf, writeHalf } from './ggml-bytes.ts'
+import { fitAbove, placeAbove } from './ggml-minima.ts'
+import { fitScales, ladder } from './ggml-scales.ts'
 import { absmaxOf } from './scaled.ts'
 
 const f32 = Math.fround
@@ -40,12 +42,22 @@ function symmetric(name: PresetName, bits: 4 | 5): GgmlType {
   const half = 2 ** (bits - 1)
   const nibbles = bits === 5 ? 6 : 2
   const fifths = bits === 5 ? 2 : -1
+  const steps = ladder(Array.from({ length: 2 * half }, (_, i) => i - half))
   return {
     name,
     block: SIZE,
     bytes: nibbles + 16,
-    encode(x, at, bytes, offset) {
-      const d = f32(extremeOf(x, at) / -half)
+    importance: { share: 1, over: 'row' },
+    encode(x, at, bytes, offset, weights) {
+      const extreme = extremeOf(x, at)
+      if (weights && Number.isFinite(extreme)) {
+        const found = fitScales(Float64Array.from(x.subarray(at, at + SIZE)), SIZE, steps, 1, 1, weights)
+        writeHalf(bytes, offset, found.d)
+        if (fifths > 0) packFifths(found.codes, bytes, offset + fifths)
+        packNibbles(found.codes, bytes, offset + nibbles)
+        return
+      }
+      const d = f32(extreme / -half)
       const inverse = d === 0 || Number.isNaN(d) ? 0 : f32(1 / d)
       writeHalf(bytes, offset, d)
       if (inverse === 0) codes.fill(half)
@@ -72,7 +84,20 @@ function asymmetric(name: PresetName, bits: 4 | 5): GgmlType {
     name,
     block: SIZE,
     bytes: nibbles + 16,
-    encode(x, at, bytes, offset) {
+    importance: { share: 1, over: 'row' },
+    encode(x, at, bytes, offset, weights) {
+      if (weights && Number.isFinite(extremeOf(x, at))) {
+        const v = Float64Array.from(x.subarray(at, at + SIZE))
+        const fit = fitAbove(v, weights, 0, SIZE, top)
+        const scale = nearestHalf(fit.scale)
+        const least = nearestHalf(fit.min)
+        placeAbove(v, weights, 0, SIZE, scale, least, top, codes)
+        writeHalf(bytes, offset, scale)
+        writeHalf(bytes, offset + 2, -least)
+        if (fifths > 0) packFifths(codes, bytes, offset + fifths)
+        packNibbles(codes, bytes, offset + nibbles)
+        return
+      }
       let min = Infinity
       let max = -Infinity
       let poison = 0
@@ -115,6 +140,7 @@ export const Q8_0: GgmlType = {
   name: 'q8_0',
   block: SIZE,
   bytes: 34,
+  importance: null,
   encode(x, at, bytes, offset) {
     const d = f32(Math.abs(extremeOf(x, at)) / 127)
     const inverse = d === 0 || Number.isNaN(d) ? 0 : f32(1 / d)

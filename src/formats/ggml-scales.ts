@@ -16,9 +16,13 @@ export function ladder(levels: readonly number[]): Ladder {
   return { levels: Float64Array.from(levels), middles, even: levels.every((level, i) => level === levels[0] + i) }
 }
 
-/** Chooses codes of v[start … start+n-1] for value = scale * level; returns the squared error. */
+/** Weights of a search in which all values matter alike. */
+export const ALIKE = new Float64Array(256).fill(1)
+
+/** Chooses codes of v[start … start+n-1] for value = scale * level; returns the squared error, weighed by w. */
 function place(
   v: Float64Array,
+  w: Float64Array,
   start: number,
   n: number,
   scale: number,
@@ -46,19 +50,26 @@ function place(
     }
     codes[i] = code
     const off = v[i] - scale * levels[code]
-    error += off * off
+    error += w[i] * off * off
   }
   return error
 }
 
 /** The scale of least squared error for given codes. */
-function refit(v: Float64Array, start: number, n: number, { levels }: Ladder, codes: Uint8Array): number {
+function refit(
+  v: Float64Array,
+  w: Float64Array,
+  start: number,
+  n: number,
+  { levels }: Ladder,
+  codes: Uint8Array,
+): number {
   let product = 0
   let square = 0
   for (let i = start; i < start + n; i++) {
     const level = levels[codes[i]]
-    product += level * v[i]
-    square += level * level
+    product += w[i] * level * v[i]
+    square += w[i] * level * level
   }
   return square === 0 ? 0 : product / square
 }
@@ -69,7 +80,7 @@ const scratch = new Uint8Array(256)
 const REACHES = [1, 0.76, 0.82, 0.88, 0.94, 1.06] as const
 
 /** A scale (either sign) for value = scale * level. */
-function fitScale(v: Float64Array, start: number, n: number, steps: Ladder): number {
+function fitScale(v: Float64Array, w: Float64Array, start: number, n: number, steps: Ladder): number {
   let extreme = 0
   for (let i = start; i < start + n; i++) if (Math.abs(v[i]) > Math.abs(extreme)) extreme = v[i]
   if (extreme === 0) return 0
@@ -79,9 +90,9 @@ function fitScale(v: Float64Array, start: number, n: number, steps: Ladder): num
   for (const end of [levels[0], levels[levels.length - 1]])
     for (const reach of REACHES) {
       let scale = extreme / (end * reach)
-      place(v, start, n, scale, steps, scratch)
-      scale = refit(v, start, n, steps, scratch)
-      const error = place(v, start, n, scale, steps, scratch)
+      place(v, w, start, n, scale, steps, scratch)
+      scale = refit(v, w, start, n, steps, scratch)
+      const error = place(v, w, start, n, scale, steps, scratch)
       if (error < least) {
         least = error
         best = scale
@@ -100,11 +111,18 @@ export interface SuperBlock {
 /** x, but at least low and at most high. */
 export const clamp = (x: number, low: number, high: number) => Math.min(Math.max(x, low), high)
 
-/** Fits value = d * scale * level, scale an integer from low to high, to 256 values in sub-blocks of n. */
-export function fitScales(v: Float64Array, n: number, steps: Ladder, low: number, high: number): SuperBlock {
+/** Fits value = d * scale * level, scale an integer from low to high, to 256 values in sub-blocks of n; errors weighed by w. */
+export function fitScales(
+  v: Float64Array,
+  n: number,
+  steps: Ladder,
+  low: number,
+  high: number,
+  w: Float64Array = ALIKE,
+): SuperBlock {
   const count = v.length / n
   const best: SuperBlock = { d: 0, scales: new Int16Array(count), codes: new Uint8Array(v.length) }
-  const wanted = Float64Array.from({ length: count }, (_, b) => fitScale(v, b * n, n, steps))
+  const wanted = Float64Array.from({ length: count }, (_, b) => fitScale(v, w, b * n, n, steps))
   let extreme = 0
   for (const scale of wanted) if (Math.abs(scale) > Math.abs(extreme)) extreme = scale
   const codes = new Uint8Array(v.length)
@@ -118,13 +136,13 @@ export function fitScales(v: Float64Array, n: number, steps: Ladder, low: number
         const centre = d === 0 ? 0 : Math.round(clamp(wanted[b] / d, low, high))
         let nearest = Infinity
         for (let scale = Math.max(centre - 1, low); scale <= Math.min(centre + 1, high); scale++) {
-          const found = place(v, b * n, n, d * scale, steps, codes)
+          const found = place(v, w, b * n, n, d * scale, steps, codes)
           if (found < nearest) {
             nearest = found
             scales[b] = scale
           }
         }
-        place(v, b * n, n, d * scales[b], steps, codes)
+        place(v, w, b * n, n, d * scales[b], steps, codes)
         error += nearest
       }
       if (!(error < least)) break
@@ -136,8 +154,8 @@ export function fitScales(v: Float64Array, n: number, steps: Ladder, low: number
       let square = 0
       for (let i = 0; i < v.length; i++) {
         const unit = scales[Math.floor(i / n)] * steps.levels[codes[i]]
-        product += unit * v[i]
-        square += unit * unit
+        product += w[i] * unit * v[i]
+        square += w[i] * unit * unit
       }
       d = nearestHalf(square === 0 ? 0 : product / square)
     }

@@ -16,11 +16,12 @@ export const IQ4_NL: GgmlType = {
   name: 'iq4_nl',
   block: 32,
   bytes: 18,
-  encode(x, at, bytes, offset) {
+  importance: { share: 2, over: 32 },
+  encode(x, at, bytes, offset, weights) {
     const v = Float64Array.from(x.subarray(at, at + 32))
     if (!v.every(Number.isFinite)) return writeHalf(bytes, offset, Number.NaN)
     // One sub-block whose integer scale is 1: only d is stored.
-    const { d, scales, codes } = fitScales(v, 32, LADDER, 1, 1)
+    const { d, scales, codes } = fitScales(v, 32, LADDER, 1, 1, weights)
     writeHalf(bytes, offset, nearestHalf(d * scales[0]))
     for (let i = 0; i < 16; i++) bytes[offset + 2 + i] = codes[i] | (codes[i + 16] << 4)
   },
@@ -38,10 +39,11 @@ export const IQ4_XS: GgmlType = {
   name: 'iq4_xs',
   block: 256,
   bytes: 136,
-  encode(x, at, bytes, offset) {
+  importance: { share: 2, over: 256 },
+  encode(x, at, bytes, offset, weights) {
     const v = finiteBlock(x, at)
     if (!v) return writeHalf(bytes, offset, Number.NaN)
-    const { d, scales, codes } = fitScales(v, 32, LADDER, -32, 31)
+    const { d, scales, codes } = fitScales(v, 32, LADDER, -32, 31, weights)
     bytes.fill(0, offset, offset + 8)
     writeHalf(bytes, offset, d)
     for (let j = 0; j < 8; j++) {
@@ -108,6 +110,7 @@ export const TQ1_0: GgmlType = {
   name: 'tq1_0',
   block: 256,
   bytes: 54,
+  importance: null,
   encode(x, at, bytes, offset) {
     const d = encodeTrits(x, at)
     writeHalf(bytes, offset + 52, d)
@@ -128,6 +131,7 @@ export const TQ2_0: GgmlType = {
   name: 'tq2_0',
   block: 256,
   bytes: 66,
+  importance: null,
   encode(x, at, bytes, offset) {
     const d = encodeTrits(x, at)
     writeHalf(bytes, offset + 64, d)

@@ -10,7 +10,13 @@ export interface GgmlType {
   readonly name: PresetName
   readonly block: number
   readonly bytes: number
-  encode(x: Floats, at: number, bytes: Uint8Array, offset: number): void
+  /**
+   * How an importance q of the input dimensions weighs the squared error of a value x, as in llama.cpp: q * sqrt(s + x²)
+   * with s = share * the mean of x² over so many values around it (or its row), q `alone`, or (null) not at all.
+   */
+  readonly importance: { readonly share: number; readonly over: number | 'row' } | 'alone' | null
+  /** `weights`: of the block's values, where importance is given. */
+  encode(x: Floats, at: number, bytes: Uint8Array, offset: number, weights?: Float64Array): void
   decode(bytes: Uint8Array, offset: number, out: Floats, at: number): void
 }
 
@@ -28,11 +34,52 @@ function checkRows(shape: readonly number[], { name, block }: GgmlType): number 
   return size
 }
 
-/** Encodes as ggml's bytes; throws RequestError where a block does not divide the rows. */
-export function encodeGgml(x: Floats, shape: readonly number[], type: GgmlType): Encoded {
+/** Least weight of a value over the mean of its block: what was never seen in calibration still has to be stored. */
+const LEAST_WEIGHT = 1e-6
+
+/** Writes the weights of the block at `at` (a row having `width` values): see GgmlType.importance. */
+function weigh(
+  x: Floats,
+  at: number,
+  width: number,
+  importance: ArrayLike<number>,
+  rule: NonNullable<GgmlType['importance']>,
+  weights: Float64Array,
+): void {
+  let squares = 0
+  if (rule !== 'alone') {
+    const length = rule.over === 'row' ? width : rule.over
+    const start = at - (at % length)
+    for (let i = start; i < start + length; i++) squares += x[i] * x[i]
+    squares *= rule.share / length
+  }
+  let sum = 0
+  for (let i = 0; i < weights.length; i++) {
+    const q = importance[(at + i) % width]
+    weights[i] = rule === 'alone' ? q : q * Math.sqrt(squares + x[at + i] * x[at + i])
+    sum += weights[i]
+  }
+  const least = (sum / weights.length) * LEAST_WEIGHT
+  for (let i = 0; i < weights.length; i++) weights[i] = sum > 0 && sum < Infinity ? Math.max(weights[i], least) : 1
+}
+
+/** Encodes as ggml's bytes; throws RequestError where a block does not divide the rows, or `importance` is not one number an input dimension. */
+export function encodeGgml(
+  x: Floats,
+  shape: readonly number[],
+  type: GgmlType,
+  importance?: ArrayLike<number>,
+): Encoded {
   const blocks = checkRows(shape, type) / type.block
   const bytes = new Uint8Array(blocks * type.bytes)
-  for (let b = 0; b < blocks; b++) type.encode(x, b * type.block, bytes, b * type.bytes)
+  const width = shape[shape.length - 1]
+  if (importance && importance.length !== width)
+    throw new RequestError(`importance of ${importance.length} input dimensions, expected ${width}`)
+  const weights = importance && type.importance ? new Float64Array(type.block) : undefined
+  for (let b = 0; b < blocks; b++) {
+    if (weights) weigh(x, b * type.block, width, importance!, type.importance!, weights)
+    type.encode(x, b * type.block, bytes, b * type.bytes, weights)
+  }
   return { format: type.name, shape: [...shape], bytes }
 }
 

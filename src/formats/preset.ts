@@ -1,5 +1,5 @@
 // Presets by name: which of the two families encodes them.
-import type { Encoded, Floats, PresetName } from './format.ts'
+import type { Encoded, EncodeOptions, Floats, PresetName } from './format.ts'
 import { decodeGgml, encodeGgml, GGML_TYPES, type GgmlType } from './ggml.ts'
 import { decodeMicroscaling, encodeMicroscaling, MICROSCALING, type Microscaling } from './mx.ts'
 
@@ -17,9 +17,14 @@ export function ggmlType(name: PresetName): GgmlType | undefined {
 }
 
 /** Encodes a tensor in a preset. */
-export function encodePreset(x: Floats, shape: readonly number[], name: PresetName): Encoded {
+export function encodePreset(
+  x: Floats,
+  shape: readonly number[],
+  name: PresetName,
+  { importance }: EncodeOptions = {},
+): Encoded {
   const mx = MX.get(name)
-  return mx ? encodeMicroscaling(x, shape, mx) : encodeGgml(x, shape, GGML.get(name)!)
+  return mx ? encodeMicroscaling(x, shape, mx) : encodeGgml(x, shape, GGML.get(name)!, importance)
 }
 
 /** Decodes a tensor of a preset into `out`. */

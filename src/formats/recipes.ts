@@ -1,4 +1,4 @@
-// llama.cpp's mixtures: which k-quant each tensor gets in q3_k_m, q4_k_m, q5_k_m and q6_k. Layers at the two ends, and
+// llama.cpp's mixtures: which k-quant each tensor gets in q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s, q5_k_m and q6_k. Layers at the two ends, and
 // every third between, get more bits for what hurts most: the values, the MLP's way back, and the output matrix.
 
 /** What a recipe asks of a model. */
@@ -10,7 +10,7 @@ export interface RecipeModel {
   tied: boolean
 }
 
-/** What it asks of a tensor: canonical name (`layers.3.down.weight`), shape (out, in), and what it is. */
+/** What it asks of a tensor: canonical name (`layers.3.down.weight`; `layers.3.qkv.weight` where those are one), shape (out, in), and what it is. */
 export interface RecipeTensor {
   name: string
   shape: readonly number[]
@@ -18,7 +18,7 @@ export interface RecipeTensor {
 }
 
 /** Names of the recipes. */
-export const RECIPES = ['q3_k_m', 'q4_k_m', 'q5_k_m', 'q6_k'] as const
+export const RECIPES = ['q3_k_s', 'q3_k_m', 'q3_k_l', 'q4_k_s', 'q4_k_m', 'q5_k_s', 'q5_k_m', 'q6_k'] as const
 
 /** A mixture by its name; q6_k is one type for all, the embedding too. */
 export type Recipe = (typeof RECIPES)[number]
@@ -52,17 +52,28 @@ function wantedType(recipe: Recipe, name: string, config: RecipeModel): string {
   const layer = Number(match[1])
   const { layers, family } = config
   const falcon = family === 'falcon'
+  // One matrix for q, k and v.
+  if (match[2] === 'qkv')
+    return recipe === 'q3_k_m' || recipe === 'q3_k_l'
+      ? 'q4_k'
+      : recipe === 'q4_k_m'
+        ? 'q5_k'
+        : recipe === 'q5_k_m'
+          ? 'q6_k'
+          : base
   if (match[2] === 'v') {
     const type =
       recipe === 'q3_k_m'
         ? layer < 2
           ? 'q5_k'
           : 'q4_k'
-        : (recipe === 'q4_k_m' || recipe === 'q5_k_m') && usesMoreBits(layer, layers)
-          ? 'q6_k'
-          : base
+        : recipe === 'q3_k_l' || (recipe === 'q4_k_s' && layer < 4)
+          ? 'q5_k'
+          : (recipe === 'q4_k_m' || recipe === 'q5_k_m') && usesMoreBits(layer, layers)
+            ? 'q6_k'
+            : base
     // Llama 70B shares each value head among 8 heads: more bits cost little there.
-    return layers === 80 && config.heads === 8 * config.kvHeads && type === 'q4_k' ? 'q5_k' : type
+    return layers === 80 && config.heads === 8 * config.kvHeads && (type === 'q3_k' || type === 'q4_k') ? 'q5_k' : type
   }
   if (match[2] === 'down') {
     if (recipe === 'q3_k_m') {
@@ -74,7 +85,10 @@ function wantedType(recipe: Recipe, name: string, config: RecipeModel): string {
       if (usesMoreBits(layer, layers)) return 'q6_k'
     }
     if (recipe === 'q5_k_m' && usesMoreBits(layer, layers)) return 'q6_k'
+    if (recipe === 'q3_k_l') return falcon ? 'q4_k' : 'q5_k'
+    if (recipe === 'q4_k_s' && !falcon && layer < Math.floor(layers / 8)) return 'q5_k'
   }
   if (match[2] === 'o' && recipe === 'q3_k_m' && !falcon) return 'q4_k'
+  if (match[2] === 'o' && recipe === 'q3_k_l') return falcon ? 'q4_k' : 'q5_k'
   return base
 }

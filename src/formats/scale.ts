@@ -1,6 +1,7 @@
 // How scales are rounded to what is stored, one at a time or, where scales share something, all of a tensor.
 import { codebook, nearestCode } from './codebook.ts'
 import { elementTable, encodeElement, exponentOf, findElement } from './elements.ts'
+import { RequestError } from './error.ts'
 import type { Floats, ScaleKind } from './format.ts'
 
 const f32 = Math.fround
@@ -91,4 +92,26 @@ export function roundScales(scales: Floats, kind: ScaleKind, absmax: number): Ro
   for (let i = 0; i < scales.length; i++) scales[i] = roundScale(scales[i], kind)
   if (kind !== 'e8m0') return { scales }
   return { scales, codes: Uint8Array.from(scales, e8m0Above) }
+}
+
+/** The scales of a tensor from what is stored where that is one byte each: the same numbers that roundScales gave, in f32. */
+export function restoreScales(
+  {
+    scaleCodes,
+    tensorScale = 0,
+    scaleScales,
+    scaleOffset = 0,
+  }: { scaleCodes?: Uint8Array; tensorScale?: number; scaleScales?: Float32Array; scaleOffset?: number },
+  kind: ScaleKind,
+): Float32Array {
+  if (!scaleCodes) throw new RequestError(`an encoded tensor has neither scales nor codes of scales, expected either`)
+  if (kind === 'e8m0') return Float32Array.from(scaleCodes, byte => (byte === 255 ? Number.NaN : 2 ** (byte - 127)))
+  if (kind === 'e4m3') {
+    const values = elementTable(E4M3)
+    return Float32Array.from(scaleCodes, code => (tensorScale === 0 ? 0 : values[code] * tensorScale))
+  }
+  if (kind !== 'dyn8x256' || !scaleScales)
+    throw new RequestError(`scales of type '${kind}' do not follow from bytes, expected e8m0, e4m3 or dyn8x256`)
+  const { levels32 } = codebook({ kind: 'dyn', bits: 8, exponent: 7 })
+  return Float32Array.from(scaleCodes, (code, i) => f32(levels32[code] * scaleScales[i >> 8]) + scaleOffset)
 }

@@ -8,7 +8,7 @@ import type { ModelConfig, Precision } from './config.ts'
 import { type TensorRule, tensorPlaces } from './families/family.ts'
 import { parseConfig } from './families/index.ts'
 import { type Model, sizeOf } from './model.ts'
-import { readParameters } from './parameters.ts'
+import { lazyParameters, openParameters, readParameters } from './parameters.ts'
 import { asObject, openSource } from './sources.ts'
 
 /** A model from a checkpoint, with what stands beside the weights. */
@@ -28,6 +28,10 @@ export interface LoadedModel extends Model {
   rawConfig: Record<string, unknown>
   /** Type of most numbers on disk: F32, F16, BF16, or a ggml type. */
   storedDtype: string
+  /** Type on disk of each parameter. */
+  dtypes: ReadonlyMap<string, string>
+  /** Closes the file that parameters are read from as they are asked for (`lazy`). */
+  close(): void
 }
 
 /** How a checkpoint is opened. */
@@ -38,12 +42,15 @@ export interface LoadOptions {
   ignoreConfig?: readonly string[]
   /** Open no tokenizer. */
   tokenizer?: boolean
+  /** Parameters are read from the file each time they are asked for, until the model is closed. */
+  lazy?: boolean
 }
 
 /** Opens a model by folder, .gguf or .bin file, or hub name `owner/name[@revision]`; throws RequestError where it is not one that Bitlaw computes exactly. */
 export async function loadModel(reference: string, options: LoadOptions = {}): Promise<LoadedModel> {
-  const { dtype = 'auto', ignoreConfig = [], tokenizer = true } = options
+  const { dtype = 'auto', ignoreConfig = [], tokenizer = true, lazy = false } = options
   const source = await openSource(reference, ignoreConfig)
+  let kept = false
   try {
     const { quantization_config: quantization, ...rawConfig } = source.rawConfig
     const { family, config } = parseConfig(rawConfig, ignoreConfig)
@@ -51,14 +58,15 @@ export async function loadModel(reference: string, options: LoadOptions = {}): P
     const rules = source.rules?.(config) ?? family.tensors(config)
     const { tensors, config: settled, rules: table } = settleHead(stored, config, rules, family.prefix)
     const ignored = [...(family.ignored ?? []), ...(source.ignored ?? [])]
-    const parameters = readParameters(tensors, tensorPlaces(settled, table), {
+    const open = openParameters(tensors, tensorPlaces(settled, table), {
       prefix: family.prefix,
       ignored,
       dtype,
       encoded,
     })
+    const parameters = lazy ? lazyParameters(open) : readParameters(open)
     const bitlaw = asObject(source.rawConfig['bitlaw'])
-    return {
+    const opened: LoadedModel = {
       config: settled,
       parameters,
       name: reference,
@@ -69,9 +77,13 @@ export async function loadModel(reference: string, options: LoadOptions = {}): P
       bitlaw,
       rawConfig: source.rawConfig,
       storedDtype: commonDtype(tensors),
+      dtypes: open.dtypes,
+      close: lazy ? () => source.tensors.close() : () => {},
     }
+    kept = lazy
+    return opened
   } finally {
-    source.tensors.close()
+    if (!kept) source.tensors.close()
   }
 }
 

@@ -63,6 +63,11 @@ export function widen(weights: Weights, out: Floats): Floats {
     out.set(weights)
     return out
   }
+  if (out instanceof Float32Array) {
+    const words = new Uint32Array(out.buffer, out.byteOffset, out.length)
+    for (let i = 0; i < words.length; i++) words[i] = weights[i] << 16
+    return out
+  }
   const bits = new Uint32Array(1)
   const value = new Float32Array(bits.buffer)
   for (let i = 0; i < weights.length; i++) {

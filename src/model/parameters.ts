@@ -6,6 +6,7 @@ import type { TensorFile } from '../checkpoint/tensors.ts'
 import type { Weights } from '../tensor/kernels.ts'
 import type { ParameterSpec } from './config.ts'
 import type { TensorPlace } from './families/family.ts'
+import { LayeredParameters } from './layered.ts'
 import { sizeOf } from './model.ts'
 
 /** Kinds of parameters that may stay in bf16: the matrices. */
@@ -65,34 +66,47 @@ export interface ReadOptions {
   encoded?: ReadonlyMap<string, EncodedParameter>
 }
 
-/** Reads every place of a model from a file; throws at a missing, misshapen or unexpected tensor. */
-export function readParameters(
+/** The places of a model in a file: checked before any number is read, which happens a place at a time. */
+export interface OpenParameters {
+  /** Canonical names, each with the type that it is stored in. */
+  dtypes: ReadonlyMap<string, string>
+  /** Numbers of all parts of the place that holds a parameter. */
+  readPlace(name: string): ReadonlyMap<string, Numbers>
+}
+
+/** Finds every place of a model in a file; throws at a missing, misshapen or unexpected tensor. */
+export function openParameters(
   tensors: TensorFile,
   places: readonly TensorPlace[],
   { prefix, ignored, dtype, encoded }: ReadOptions,
-): Map<string, Weights> {
-  const parameters = new Map<string, Weights>()
+): OpenParameters {
+  const dtypes = new Map<string, string>()
+  const readers = new Map<string, () => ReadonlyMap<string, Numbers>>()
   const left = new Set(tensors.names)
-  const take = (numbers: Numbers, part: ParameterSpec) => {
-    const round = dtype === 'bf16' && MATRICES.has(part.kind) && !(numbers instanceof Uint16Array)
-    parameters.set(part.name, round ? roundToBf16(numbers) : numbers)
-  }
+  const rounded = (numbers: Numbers, part: ParameterSpec) =>
+    dtype === 'bf16' && MATRICES.has(part.kind) && !(numbers instanceof Uint16Array) ? roundToBf16(numbers) : numbers
   for (const place of places) {
-    const matrix = MATRICES.has(place.parts[0].kind)
+    const keepBf16 = MATRICES.has(place.parts[0].kind) && dtype !== 'float32'
     if (place.parts.some(part => encoded?.has(part.name))) {
       for (const part of place.parts) {
         const found = encoded?.get(part.name)
         const plain = plainName(part.name)
-        const numbers = found ? found.read() : readNumbers(tensors, plain, matrix && dtype !== 'float32')
-        if (numbers.length !== sizeOf(part.shape))
-          throw new Error(`parameter '${part.name}' has ${numbers.length} numbers, expected [${part.shape.join(', ')}]`)
+        if (!found && !tensors.has(plain)) throw new Error(`the checkpoint has no tensor '${plain}'`)
         for (const name of found?.from ?? [plain]) left.delete(name)
-        take(numbers, part)
+        dtypes.set(part.name, found ? 'F32' : tensors.info(plain).dtype)
+        readers.set(part.name, () => {
+          const numbers = found ? found.read() : readNumbers(tensors, plain, keepBf16)
+          if (numbers.length !== sizeOf(part.shape))
+            throw new Error(
+              `parameter '${part.name}' has ${numbers.length} numbers, expected [${part.shape.join(', ')}]`,
+            )
+          return new Map([[part.name, rounded(numbers, part)]])
+        })
       }
       continue
     }
     let layout = place
-    const stored = place.files.map(file => {
+    const names = place.files.map(file => {
       const name = nameIn(tensors, file, prefix)
       if (name === undefined) throw new Error(`the checkpoint has no tensor '${file}'`)
       const { shape, oriented } = tensors.info(name)
@@ -101,20 +115,55 @@ export function readParameters(
       if (!sameShape(shape, expected) && !(place.flat && sameShape([sizeOf(shape)], expected)))
         throw new Error(`tensor '${name}' has shape [${shape.join(', ')}], expected [${expected.join(', ')}]`)
       left.delete(name)
-      return readNumbers(tensors, name, matrix && dtype !== 'float32' && place.add === 0)
+      return name
     })
-    let numbers = toCanonical(stored.length === 1 ? stored[0] : joinNumbers(stored), layout)
-    if (place.add !== 0) numbers = (numbers as Float32Array<ArrayBuffer>).map(x => x + place.add)
-    let start = 0
+    const readWhole = () => {
+      const stored = names.map(name => readNumbers(tensors, name, keepBf16 && place.add === 0))
+      let numbers = toCanonical(stored.length === 1 ? stored[0] : joinNumbers(stored), layout)
+      if (place.add !== 0) numbers = (numbers as Float32Array<ArrayBuffer>).map(x => x + place.add)
+      const parts = new Map<string, Numbers>()
+      let start = 0
+      for (const part of place.parts) {
+        const mine = place.parts.length === 1 ? numbers : numbers.subarray(start, start + sizeOf(part.shape))
+        parts.set(part.name, rounded(mine as Numbers, part))
+        start += sizeOf(part.shape)
+      }
+      return parts
+    }
     for (const part of place.parts) {
-      take(place.parts.length === 1 ? numbers : numbers.subarray(start, start + sizeOf(part.shape)), part)
-      start += sizeOf(part.shape)
+      dtypes.set(part.name, tensors.info(names[0]).dtype)
+      readers.set(part.name, readWhole)
     }
   }
   for (const name of left)
     if (!ignored.some(pattern => pattern.test(name)))
       throw new Error(`the checkpoint has a tensor '${name}' that its model has not`)
+  return { dtypes, readPlace: name => readers.get(name)!() }
+}
+
+/** All parameters of a model in memory. */
+export function readParameters({ dtypes, readPlace }: OpenParameters): Map<string, Weights> {
+  const parameters = new Map<string, Weights>()
+  for (const name of dtypes.keys())
+    if (!parameters.has(name)) for (const [part, numbers] of readPlace(name)) parameters.set(part, numbers)
   return parameters
+}
+
+/** Parameters that are read whenever they are asked for, and not kept but for the last place. */
+export function lazyParameters({ dtypes, readPlace }: OpenParameters): LayeredParameters {
+  let last: ReadonlyMap<string, Numbers> = new Map()
+  return new LayeredParameters({
+    keys: () => dtypes.keys(),
+    get(name) {
+      if (!last.has(name)) {
+        const found = readPlace(name)
+        // Only parts of a fused matrix are likely to be asked for together.
+        last = found.size > 1 ? found : new Map()
+        return found.get(name)
+      }
+      return last.get(name)
+    },
+  })
 }
 
 /** Name of a parameter that is stored on its own, because others of its tensor are encoded. */

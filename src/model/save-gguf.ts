@@ -2,7 +2,7 @@
 import { renameSync, rmSync } from 'node:fs'
 import { type GgufEntry, type GgufTensor, text, u32, writeGguf } from '../checkpoint/gguf-write.ts'
 import { roundToBf16 } from '../checkpoint/numbers.ts'
-import { RequestError } from '../formats/index.ts'
+import { RequestError, toFloat16 } from '../formats/index.ts'
 import { vocabularyMetadata } from '../text/gguf-vocabulary-write.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type { ModelConfig, ParameterSpec, RopeScaling } from './config.ts'
@@ -13,20 +13,23 @@ import { parseConfig } from './families/index.ts'
 import { type Model, sizeOf } from './model.ts'
 import { storedNumbers, toFloat32 } from './parameters.ts'
 import { ropeFrequencies } from './rope.ts'
+import { type PlainDtypes, typeOfPlace } from './save.ts'
+
+/** A matrix that becomes a ggml type. */
+export interface EncodedForGguf {
+  dtype: string
+  bytes: (values: Float32Array, shape: readonly number[]) => Uint8Array
+}
 
 /** What goes into the file beside the tensors. */
 export interface SaveGgufOptions {
   tokenizer?: Tokenizer | null
   /** `general.name`. */
   name?: string
-  /** Bytes of a matrix in a ggml type (values in the file's order of rows), or null: F32 or BF16 as it is in memory. */
-  encodeTensor?: (
-    spec: ParameterSpec,
-    values: Float32Array,
-    shape: readonly number[],
-  ) => { dtype: string; bytes: Uint8Array } | null
+  /** A matrix in a ggml type, its bytes made when its turn comes (values and shape in the file's order of rows), or null: plain numbers. */
+  encodeTensor?: (spec: ParameterSpec) => EncodedForGguf | null
   /** Type of matrices that are not encoded; auto: as they are in memory. */
-  dtype?: 'auto' | 'float32' | 'bf16'
+  dtype?: PlainDtypes
   /** Further keys. */
   metadata?: Readonly<Record<string, GgufEntry>>
 }
@@ -44,24 +47,21 @@ export async function saveGguf(
   const tensors: GgufTensor[] = []
   for (const place of tensorPlaces(config, ggufRules(architecture, config))) {
     const vector = place.shape.length === 1
-    const bf16 =
-      !vector &&
-      (dtype === 'bf16' ||
-        (dtype === 'auto' && place.parts.every(part => parameters.get(part.name) instanceof Uint16Array)))
+    const plain = vector ? 'F32' : typeOfPlace(place, parameters, dtype)
     const encoded = encodeTensor && !vector ? encodeParts(place, parameters, encodeTensor) : null
     tensors.push({
       name: place.file,
-      dtype: encoded?.dtype ?? (bf16 ? 'BF16' : 'F32'),
+      dtype: encoded?.dtype ?? plain,
       // StableLM's norm of each head has two dimensions in llama.cpp.
       shape:
         place.flat && config.qkNorm === 'layerEachHead'
           ? [place.shape[0] / config.headSize, config.headSize]
           : place.shape,
       data: () => {
-        if (encoded) return encoded.bytes
+        if (encoded) return encoded.bytes()
         const numbers = storedNumbers(parameters, place)
-        if (bf16) return numbers instanceof Uint16Array ? numbers : roundToBf16(numbers)
-        return toFloat32(numbers)
+        if (plain === 'BF16') return numbers instanceof Uint16Array ? numbers : roundToBf16(numbers)
+        return plain === 'F16' ? Uint16Array.from(toFloat32(numbers), toFloat16) : toFloat32(numbers)
       },
     })
   }
@@ -82,23 +82,28 @@ export async function saveGguf(
   }
 }
 
-/** Bytes of a matrix whose parts (q, k and v of a fused one) are all encoded in one type, else null. */
+/** A matrix whose parts (q, k and v of a fused one) are all encoded in one type, else null. */
 function encodeParts(
   place: TensorPlace,
   parameters: Model['parameters'],
   encode: NonNullable<SaveGgufOptions['encodeTensor']>,
-): { dtype: string; bytes: Uint8Array } | null {
-  const all = toFloat32(storedNumbers(parameters, place))
-  const parts: { dtype: string; bytes: Uint8Array }[] = []
-  let start = 0
-  for (const part of place.parts) {
-    const encoded = encode(part, all.subarray(start, start + sizeOf(part.shape)), part.shape)
-    if (!encoded || (parts.length > 0 && encoded.dtype !== parts[0].dtype)) return null
-    parts.push(encoded)
-    start += sizeOf(part.shape)
+): { dtype: string; bytes: () => Uint8Array } | null {
+  const parts = place.parts.map(encode)
+  const dtype = parts[0]?.dtype
+  if (dtype === undefined || parts.some(part => part?.dtype !== dtype)) return null
+  return {
+    dtype,
+    bytes() {
+      const all = toFloat32(storedNumbers(parameters, place))
+      let start = 0
+      const bytes = place.parts.map((part, i) => {
+        const values = all.subarray(start, start + sizeOf(part.shape))
+        start += sizeOf(part.shape)
+        return parts[i]!.bytes(values, part.shape)
+      })
+      return bytes.length === 1 ? bytes[0] : Buffer.concat(bytes)
+    },
   }
-  if (parts.length === 1) return parts[0]
-  return { dtype: parts[0].dtype, bytes: Buffer.concat(parts.map(({ bytes }) => bytes)) }
 }
 
 /** Divisors of the rotary frequencies, which GGUF keeps as tensors (llama3, longrope). */

@@ -1,10 +1,10 @@
 // Writes a model as a Hugging Face folder, whole or not at all.
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { type StoredMatrix, type StoredTensor, storeEncoded } from '../checkpoint/encoded.ts'
+import type { StoredTensor } from '../checkpoint/encoded.ts'
 import { roundToBf16 } from '../checkpoint/numbers.ts'
 import { bytesToWrite, type TensorToWrite, writeSafetensors } from '../checkpoint/safetensors.ts'
-import { RequestError } from '../formats/index.ts'
+import { RequestError, toFloat16 } from '../formats/index.ts'
 import type { Weights } from '../tensor/kernels.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type { ModelConfig, ParameterSpec } from './config.ts'
@@ -13,15 +13,27 @@ import { FAMILIES, findFamily, parseConfig } from './families/index.ts'
 import type { Model } from './model.ts'
 import { plainName, storedNumbers, toFloat32 } from './parameters.ts'
 
+/** Types of plain numbers in a checkpoint. */
+export type PlainType = 'F32' | 'F16' | 'BF16'
+
+/** How plain numbers are stored: all alike, or each parameter in a type of its own. */
+export type PlainDtypes = 'auto' | 'float32' | 'bf16' | ((name: string) => PlainType)
+
+/** Parameters in Bitlaw's own layout. */
+export interface EncodedSource {
+  has(name: string): boolean
+  store(name: string): { stored: StoredTensor; tensors: TensorToWrite[] }
+}
+
 /** What goes into the folder beside the weights. */
 export interface SaveOptions {
   tokenizer?: Tokenizer | null
   /** Becomes `bitlaw` of config.json: precision, d, schedule … */
   bitlaw?: Record<string, unknown>
-  /** Type of matrices on disk; auto: as they are in memory. */
-  dtype?: 'auto' | 'float32' | 'bf16'
+  /** Type of matrices on disk; auto: as they are in memory; or the type of each parameter. */
+  dtype?: PlainDtypes
   /** Quantized parameters, by canonical name: stored in Bitlaw's own layout instead of as plain numbers. */
-  encoded?: ReadonlyMap<string, StoredMatrix>
+  encoded?: EncodedSource
   /** Parameters in another's packed layout, by canonical name: the tensors that stand for each, names and all. */
   packed?: ReadonlyMap<string, readonly TensorToWrite[]>
   /** `quantization_config` of `packed`. */
@@ -40,37 +52,25 @@ export async function saveModel(
   model: Model & { rawConfig?: Record<string, unknown> },
   options: SaveOptions = {},
 ): Promise<void> {
-  const {
-    tokenizer = null,
-    bitlaw,
-    dtype = 'auto',
-    encoded = new Map<string, StoredMatrix>(),
-    packed,
-    quantizationConfig,
-    shardBytes = 5e9,
-  } = options
+  const { tokenizer = null, bitlaw, dtype = 'auto', encoded, packed, quantizationConfig, shardBytes = 5e9 } = options
   const { family, raw: spelled } = spellModel(model)
   await writeFolder(folder, async target => {
     const entries: Record<string, StoredTensor> = {}
     const tensors = tensorPlaces(model.config, family.tensors(model.config)).flatMap(
       place =>
         packed?.get(place.parts[0].name) ??
-        (place.parts.some(part => encoded.has(part.name))
-          ? place.parts.flatMap(part => writeEncoded(part, encoded.get(part.name), model.parameters, dtype, entries))
+        (encoded && place.parts.some(part => encoded.has(part.name))
+          ? place.parts.flatMap(part => writeEncoded(part, encoded, model.parameters, dtype, entries))
           : toWrite(place, model.parameters, dtype)),
     )
-    const bf16 = tensors.some(tensor => tensor.dtype === 'BF16')
-    const raw = {
-      ...spelled,
-      ...tokenIds(model.rawConfig, tokenizer),
-      dtype: bf16 ? 'bfloat16' : 'float32',
-      torch_dtype: bf16 ? 'bfloat16' : 'float32',
-    }
+    const has = (type: PlainType) => tensors.some(tensor => tensor.dtype === type && !isPart(tensor.name))
+    const computed = has('BF16') ? 'bfloat16' : has('F16') ? 'float16' : 'float32'
+    const raw = { ...spelled, ...tokenIds(model.rawConfig, tokenizer), dtype: computed, torch_dtype: computed }
     const { bitlaw: before, ...rest } = raw as Record<string, unknown>
     const kept = bitlaw ?? before
     writeFileSync(
       join(target, 'config.json'),
-      `${JSON.stringify({ ...rest, ...(kept ? { bitlaw: kept } : {}), ...(encoded.size > 0 && { quantization_config: { quant_method: 'bitlaw', tensors: entries } }), ...(quantizationConfig && { quantization_config: quantizationConfig }) }, null, 2)}\n`,
+      `${JSON.stringify({ ...rest, ...(kept ? { bitlaw: kept } : {}), ...(encoded && { quantization_config: { quant_method: 'bitlaw', tensors: entries } }), ...(quantizationConfig && { quantization_config: quantizationConfig }) }, null, 2)}\n`,
     )
     writeShards(target, tensors, shardBytes)
     await tokenizer?.save(target)
@@ -168,45 +168,57 @@ function tokenIds(raw: Record<string, unknown> | undefined, tokenizer: Tokenizer
   return { bos_token_id: tokenizer.bos, eos_token_id: tokenizer.eos }
 }
 
+/** Whether a tensor is a scale of a packed matrix, whose type says nothing of the model's. */
+const isPart = (name: string) => !/\.(weight|bias)$/.test(name)
+
 /** How one tensor is written: `bf16` rounds all, `auto` keeps each array's own type, and vectors follow the matrices where they lose nothing. */
-function toWrite(
-  place: TensorPlace,
-  parameters: ReadonlyMap<string, Weights>,
-  dtype: 'auto' | 'float32' | 'bf16',
-): TensorToWrite[] {
-  const isBf16 =
-    dtype === 'bf16' ||
-    (dtype === 'auto' && place.parts.every(part => isBf16Exact(parameters.get(part.name), parameters)))
+function toWrite(place: TensorPlace, parameters: ReadonlyMap<string, Weights>, dtypes: PlainDtypes): TensorToWrite[] {
+  const dtype = typeOfPlace(place, parameters, dtypes)
   const { files, shape } = place
   return files.map((name, i) => ({
     name,
-    dtype: isBf16 ? 'BF16' : 'F32',
+    dtype,
     shape: [shape[0] / files.length, ...shape.slice(1)],
     data: () => {
       const all = storedNumbers(parameters, place)
       const numbers =
         files.length === 1 ? all : all.slice((i * all.length) / files.length, ((i + 1) * all.length) / files.length)
-      if (isBf16) return numbers instanceof Uint16Array ? numbers : roundToBf16(numbers)
-      return toFloat32(numbers)
+      if (dtype === 'BF16') return numbers instanceof Uint16Array ? numbers : roundToBf16(numbers)
+      return dtype === 'F16' ? Uint16Array.from(toFloat32(numbers), toFloat16) : toFloat32(numbers)
     },
   }))
+}
+
+/** The one type of all parts of a tensor; F32 where they differ. */
+export function typeOfPlace(
+  { parts }: TensorPlace,
+  parameters: ReadonlyMap<string, Weights>,
+  dtypes: PlainDtypes,
+): PlainType {
+  if (typeof dtypes === 'function') {
+    const [first, ...others] = parts.map(part => dtypes(part.name))
+    return others.every(type => type === first) ? first : 'F32'
+  }
+  const isBf16 =
+    dtypes === 'bf16' || (dtypes === 'auto' && parts.every(part => isBf16Exact(parameters.get(part.name), parameters)))
+  return isBf16 ? 'BF16' : 'F32'
 }
 
 /** One part of a tensor that is not stored as a whole: encoded, with an entry for quantization_config, or plain under its own name. */
 function writeEncoded(
   part: ParameterSpec,
-  matrix: StoredMatrix | undefined,
+  encoded: EncodedSource,
   parameters: ReadonlyMap<string, Weights>,
-  dtype: 'auto' | 'float32' | 'bf16',
+  dtype: PlainDtypes,
   entries: Record<string, StoredTensor>,
 ): TensorToWrite[] {
-  if (!matrix)
+  if (!encoded.has(part.name))
     return toWrite(
       { ...wholeParameter(part), file: plainName(part.name), files: [plainName(part.name)] },
       parameters,
       dtype,
     )
-  const { stored, tensors } = storeEncoded(part.name, matrix)
+  const { stored, tensors } = encoded.store(part.name)
   entries[part.name] = stored
   return tensors
 }

@@ -15,7 +15,7 @@ export interface InputMoments {
   columns: number
   /** 2 X'X (columns, columns). */
   hessian: Float64Array
-  /** Sum of magnitudes of each input dimension. */
+  /** Sum of magnitudes of each input dimension, where it was asked for; else zeros. */
   magnitude: Float64Array
   rows: number
 }
@@ -32,13 +32,16 @@ export function inputGroup(linear: string): number {
 /** Adds to a Hessian, natively or not. */
 export type AddToHessian = (hessian: Float64Array, x: Floats, rows: number, columns: number) => void
 
+/** Thrown to leave a block when all inputs that were asked for have come by. */
+const ENOUGH = Symbol('enough')
+
 /** Most tokens that go through a block at once. */
 const CHUNK_TOKENS = 4096
 
 /** A walk over the blocks: the activations between them are all that it keeps. */
 export interface Walk {
   /** Moments of the inputs of the given groups of this block, on the activations that have come so far. */
-  collect(layer: number, groups: readonly number[]): Map<number, InputMoments>
+  collect(layer: number, groups: readonly number[], options?: { magnitudes?: boolean }): Map<number, InputMoments>
   /** Runs the block as it now is. */
   advance(layer: number): void
 }
@@ -60,7 +63,7 @@ export function startWalk(
     })
   }
   return {
-    collect(layer, groups) {
+    collect(layer, groups, { magnitudes = false } = {}) {
       const found = new Map<number, InputMoments>()
       const seen = new Set<number>()
       const onInput: OnInput = (linear, x, rows, columns) => {
@@ -78,13 +81,19 @@ export function startWalk(
           found.set(group, moments)
         }
         add(moments.hessian, x, rows, columns)
-        for (let r = 0; r < rows; r++)
-          for (let c = 0; c < columns; c++) moments.magnitude[c] += Math.abs(x[r * columns + c])
+        if (magnitudes)
+          for (let r = 0; r < rows; r++)
+            for (let c = 0; c < columns; c++) moments.magnitude[c] += Math.abs(x[r * columns + c])
         moments.rows += rows
+        if (seen.size === groups.length) throw ENOUGH
       }
       for (const { x, batch } of chunks) {
         seen.clear()
-        inference.block(layer, x.slice(), batch, length, onInput)
+        try {
+          inference.block(layer, x.slice(), batch, length, onInput)
+        } catch (error) {
+          if (error !== ENOUGH) throw error
+        }
       }
       return found
     },

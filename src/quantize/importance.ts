@@ -21,7 +21,7 @@ export function collectImportance(
       const means = Float32Array.from({ length: columns }, (_, i) => hessian[i * columns + i] / 2 / rows)
       for (const part of INPUT_GROUPS[group]) {
         const name = `layers.${layer}.${part}.weight`
-        const stored = imatrixName(name)
+        const stored = imatrixName(name, model.config)
         if (stored && model.parameters.has(name))
           entries.set(stored, { calls: calibration.ids.length / calibration.length, means })
       }

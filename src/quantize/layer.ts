@@ -132,19 +132,15 @@ export function gptqMatrix(
   const order = result.order && grid.group !== null && !options.staticGroups && !fixed ? result.order : null
   const codes = order ? reorderColumns(result.codes, order, 'there') : result.codes
   const encoded: Encoded = {
-    ...(fixed ?? { shape: [rows, columns], scales: storedScales(result.scales, plain) }),
+    ...(fixed ?? { shape: [rows, columns], scales: Float32Array.from(result.scales) }),
     ...(plain.element.kind === 'quantile' && grid.levels && { levels: grid.levels }),
     ...(!fixed && grid.kind === 'affine' && { zeros: result.zeros }),
     format: printFormat(whole),
     codes: isStepped(plain) ? Int8Array.from(codes, code => code - largestStep(plain.element)) : codes,
     ...(whole.hadamard && { seed }),
-    ...(kept.length > 0 && { keep: kept, kept: keptValues(skip ? result.values : weight, kept, rows, columns) }),
+    ...(kept.length > 0 && keptColumns(skip ? result.values : weight, kept, order, rows, columns)),
   }
   return { encoded, order, values: decodeMatrix(encoded, order, codec) }
-}
-
-function storedScales(scales: Float64Array, { scale }: ScaledFormat): Floats {
-  return scale === 'exact' ? scales : Float32Array.from(scales)
 }
 
 /** One number a group of each row, from one a tensor where there is only that. */
@@ -153,9 +149,13 @@ function expand(values: ArrayLike<number>, rows: number, columns: number, { shar
   return Float64Array.from({ length: rows * groups }, (_, i) => values[shares === 'tensor' ? 0 : i])
 }
 
-function keptValues(values: Floats, kept: Int32Array, rows: number, columns: number): Uint16Array {
-  const out = new Uint16Array(kept.length * rows)
-  for (let k = 0; k < kept.length; k++)
-    for (let r = 0; r < rows; r++) out[k * rows + r] = toFloat16(values[r * columns + kept[k]])
-  return out
+/** Kept columns and their values, by their places in the order of the codes. */
+function keptColumns(values: Floats, columns: Int32Array, order: Int32Array | null, rows: number, width: number) {
+  const placed = Array.from(columns, column => ({ column, place: order ? order.indexOf(column) : column }))
+  placed.sort((a, b) => a.place - b.place)
+  const kept = new Uint16Array(columns.length * rows)
+  placed.forEach(({ column }, k) => {
+    for (let r = 0; r < rows; r++) kept[k * rows + r] = toFloat16(values[r * width + column])
+  })
+  return { keep: Int32Array.from(placed, ({ place }) => place), kept }
 }

@@ -12,8 +12,6 @@ import { createKernels } from '../tensor/index.ts'
 import { quantizeModel } from './quantize.ts'
 import { defaultSolvers } from './solvers.ts'
 
-/** All golden runs instead of every fourth, which takes minutes. */
-const EVERY = process.env['BITLAW_EVERY_CASE'] === '1'
 const kernels = createKernels({ threads: 2 })
 const solvers = defaultSolvers({ threads: 2, exact: true })
 
@@ -59,11 +57,8 @@ if (ptq && shared('models')) {
   }
   const tensors = readTensors(join(ptq, '..', file.tokens))
   for (const [set, { loss_before: before }] of Object.entries(file.sets)) {
-    const all = file.runs.filter(run => run.set === set)
-    const runs = EVERY ? all : all.filter((run, i) => run.method === 'rtn' || i % 4 === 1)
-    if (runs.length < all.length)
-      console.log(`${runs.length} of ${all.length} runs on ${set}; BITLAW_EVERY_CASE=1 does all`)
-    test(`${runs.length} runs on ${set} reach the authors' losses`, { timeout: 300_000 }, async () => {
+    const runs = file.runs.filter(run => run.set === set)
+    test(`${runs.length} runs on ${set} reach the authors' losses`, { timeout: 900_000 }, async () => {
       const model = await loadModel(resolveGoldenPath(file.model), { dtype: 'float32', tokenizer: false })
       const evaluation = tensors.get(`${set}.evaluation`)!
       const calibration = tensors.get(`${set}.calibration`)!

@@ -1,15 +1,18 @@
 // A quantized model on disk: a packed folder, a folder of bf16 numbers, or a GGUF file; whole or not at all.
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { roundToBf16, widenBf16 } from '../checkpoint/numbers.ts'
 import type { TensorToWrite } from '../checkpoint/safetensors.ts'
-import { parseFormat, RequestError } from '../formats/index.ts'
-import { parameterSpecs } from '../model/config.ts'
+import { fromFloat16, parseFormat, RequestError, toFloat16 } from '../formats/index.ts'
+import { type ParameterSpec, parameterSpecs } from '../model/config.ts'
 import { type TensorPlace, tensorPlaces } from '../model/families/family.ts'
 import { findFamily } from '../model/families/index.ts'
+import { LayeredParameters } from '../model/layered.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Model } from '../model/model.ts'
-import { saveModel } from '../model/save.ts'
+import { type PlainType, saveModel } from '../model/save.ts'
 import { saveGguf } from '../model/save-gguf.ts'
+import { type Finished, inMemory } from './finished.ts'
 import type { QuantizedMatrix } from './layer.ts'
 import { compressedTensors, gptqTensors, type Layout, layoutFor, packedConfig } from './packed.ts'
 
@@ -39,7 +42,7 @@ function placesOf(model: Model): TensorPlace[] | null {
 /** The layout that all matrices can have, given what was asked for; throws RequestError where that cannot be. */
 export function chooseLayout(
   model: Model,
-  matrices: ReadonlyMap<string, QuantizedMatrix>,
+  matrices: ReadonlyMap<string, { format: string; shape: readonly number[] }>,
   asked: 'auto' | Layout,
 ): Layout {
   if (asked === 'bitlaw') return asked
@@ -50,12 +53,12 @@ export function chooseLayout(
       .map(place => place.parts[0].name),
   )
   const kinds = new Map(parameterSpecs(model.config).map(spec => [spec.name, spec.kind]))
-  const formats = new Set([...matrices.values()].map(({ encoded }) => encoded.format))
+  const formats = new Set([...matrices.values()].map(({ format }) => format))
   let found: Layout | undefined
-  for (const [name, { encoded }] of matrices) {
+  for (const [name, { format, shape }] of matrices) {
     const layout =
       formats.size === 1 && plain.has(name) && kinds.get(name) === 'linear'
-        ? layoutFor(parseFormat(encoded.format), encoded.shape)
+        ? layoutFor(parseFormat(format), shape)
         : 'bitlaw'
     if (found !== undefined && layout !== found) found = 'bitlaw'
     else found = layout
@@ -65,6 +68,35 @@ export function chooseLayout(
       `layout ${asked} cannot hold ${[...formats].join(', ')} of this model exactly, expected --layout ${found ?? 'bitlaw'} or auto`,
     )
   return found ?? 'bitlaw'
+}
+
+/**
+ * Type in which a parameter that is not quantized is written: the one that it has on disk, F32 where that is neither F16
+ * nor BF16, or where it was changed (by AWQ) to numbers that the type does not have.
+ */
+export function plainType(source: LoadedModel, model: Model, name: string): PlainType {
+  const dtype = source.dtypes.get(name)
+  if (dtype !== 'F16' && dtype !== 'BF16') return 'F32'
+  const { parameters } = model
+  const isOwn =
+    parameters instanceof LayeredParameters
+      ? parameters.owns(name)
+      : parameters !== source.parameters && parameters.get(name) !== source.parameters.get(name)
+  const weights = isOwn ? parameters.get(name) : undefined
+  if (weights === undefined || weights instanceof Uint16Array) return dtype
+  return (weights as Float32Array).every(x => Object.is(roundTo(dtype, x), x)) ? dtype : 'F32'
+}
+
+/** A number as F16 or BF16 has it. */
+function roundTo(dtype: 'F16' | 'BF16', x: number): number {
+  return dtype === 'F16' ? fromFloat16(toFloat16(x)) : widenBf16(roundToBf16([x]))[0]
+}
+
+/** Bits of a number of a parameter that is not quantized, as the output at `out` will hold it. */
+export function plainBits(source: LoadedModel, out?: string): (spec: ParameterSpec, model: Model) => number {
+  const gguf = out?.endsWith('.gguf') === true
+  return ({ name, shape }, model) =>
+    (gguf && shape.length === 1) || plainType(source, model, name) === 'F32' ? 32 : 16
 }
 
 /** Bytes of a file, or of all files of a folder. */
@@ -77,24 +109,41 @@ export function bytesAt(path: string): number {
   }, 0)
 }
 
-/** Writes a quantized model (its parameters are the values that were evaluated); gives the layout. */
+/** Writes a quantized model (its parameters, where they are not among `matrices`, are the values that were evaluated); gives the layout. */
 export async function writeQuantized(
   out: string,
   source: LoadedModel,
   model: Model,
-  matrices: ReadonlyMap<string, QuantizedMatrix>,
+  matrices: ReadonlyMap<string, QuantizedMatrix> | Finished,
   { layout: asked = 'auto', dequantize = false, quantized }: OutputOptions = {},
 ): Promise<Layout | 'gguf' | 'plain'> {
+  const finished = 'store' in matrices ? matrices : inMemory(matrices)
   const tokenizer = source.tokenizer
-  const whole = { ...model, rawConfig: source.rawConfig }
+  const parameters = new LayeredParameters({
+    keys: () => model.parameters.keys(),
+    get: name => (finished.head(name) ? finished.get(name).values : model.parameters.get(name)),
+  })
+  const whole = { config: model.config, parameters, rawConfig: source.rawConfig }
   const bitlaw = { ...source.bitlaw, ...(quantized && { quantized }) }
-  const dtype = source.storedDtype === 'F32' ? 'float32' : 'auto'
+  const dtype = (name: string) => plainType(source, model, name)
   if (out.endsWith('.gguf')) {
-    await saveGguf(out, model, {
+    await saveGguf(out, whole, {
       tokenizer,
       name: source.name,
       dtype,
-      encodeTensor: (spec, values, shape) => encodeForGguf(spec.name, matrices.get(spec.name), values, shape),
+      encodeTensor: spec => {
+        const head = finished.head(spec.name)
+        if (!head) return null
+        const format = parseFormat(head.format)
+        if (format.kind !== 'preset')
+          throw new RequestError(
+            `'${head.format}' of '${spec.name}' is no ggml type, expected one like q4_0 or q4_k for a .gguf file`,
+          )
+        return {
+          dtype: format.name,
+          bytes: (values, shape) => encodeForGguf(spec.name, finished.get(spec.name), values, shape),
+        }
+      },
     })
     return 'gguf'
   }
@@ -102,42 +151,48 @@ export async function writeQuantized(
     await saveModel(out, whole, { tokenizer, bitlaw, dtype: 'bf16' })
     return 'plain'
   }
-  const layout = chooseLayout(model, matrices, asked)
+  const heads = new Map(finished.names().map(name => [name, finished.head(name)!]))
+  const layout = chooseLayout(model, heads, asked)
   if (layout === 'bitlaw') {
-    await saveModel(out, whole, { tokenizer, bitlaw, dtype, encoded: new Map(matrices) })
+    await saveModel(out, whole, {
+      tokenizer,
+      bitlaw,
+      dtype,
+      encoded: { has: name => heads.has(name), store: finished.store },
+    })
     return layout
   }
   const packed = new Map<string, readonly TensorToWrite[]>()
   const ignore: string[] = []
   for (const place of placesOf(model) ?? []) {
     const [part] = place.parts
-    const matrix = matrices.get(part.name)
+    const head = heads.get(part.name)
     const layer = place.file.replace(/\.weight$/, '')
-    if (matrix) packed.set(part.name, layout === 'gptq' ? gptqTensors(layer, matrix) : compressedTensors(layer, matrix))
+    const pack = layout === 'gptq' ? gptqTensors : compressedTensors
+    if (head)
+      packed.set(
+        part.name,
+        pack(layer, head, () => finished.get(part.name)),
+      )
     else if (place.parts.some(each => each.kind === 'linear' || each.name === 'head.weight')) ignore.push(layer)
   }
   if (model.config.tied) ignore.push('lm_head')
-  const [first] = matrices.values()
-  const ordered = [...matrices.values()].some(({ order }) => order !== null)
-  const quantizationConfig = packedConfig(layout, first.encoded.format, [...new Set(ignore)], ordered)
+  const [first] = heads.values()
+  const ordered = [...heads.values()].some(head => head.ordered)
+  const quantizationConfig = packedConfig(layout, first.format, [...new Set(ignore)], ordered)
   await saveModel(out, whole, { tokenizer, bitlaw, dtype, packed, quantizationConfig })
   return layout
 }
 
-/** Bytes of a matrix for GGUF: those that were evaluated; null where it is not quantized. llama.cpp orders some rows otherwise, block by block the same. */
+/** Bytes of a matrix for GGUF: those that were evaluated. llama.cpp orders some rows otherwise, block by block the same. */
 function encodeForGguf(
   name: string,
-  matrix: QuantizedMatrix | undefined,
+  matrix: QuantizedMatrix,
   values: Float32Array,
   shape: readonly number[],
-) {
-  if (!matrix) return null
+): Uint8Array {
   const { encoded } = matrix
-  const format = parseFormat(encoded.format)
-  if (format.kind !== 'preset' || !encoded.bytes)
-    throw new RequestError(
-      `'${encoded.format}' of '${name}' is no ggml type, expected one like q4_0 or q4_k for a .gguf file`,
-    )
+  if (!encoded.bytes) throw new Error(`'${name}' in ${encoded.format} has no bytes`)
   const bytes = new Uint8Array(encoded.bytes.length)
   const rows = shape[0]
   const width = values.length / rows
@@ -157,5 +212,5 @@ function encodeForGguf(
     if (from === undefined) throw new Error(`row ${row} of '${name}' is not what was quantized`)
     bytes.set(encoded.bytes.subarray(from * rowBytes, (from + 1) * rowBytes), row * rowBytes)
   }
-  return { dtype: format.name, bytes }
+  return bytes
 }

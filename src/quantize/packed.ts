@@ -2,26 +2,15 @@
 // 2 and 3. Only what these layouts say exactly goes into them (codes, a step and a zero point a group of one row); every
 // other format goes into Bitlaw's own layout (checkpoint/encoded.ts). The readers are in checkpoint/.
 import { packBits } from '../checkpoint/bits.ts'
+import { roundToBf16 } from '../checkpoint/numbers.ts'
 import type { TensorToWrite } from '../checkpoint/safetensors.ts'
-import { type Format, fromFloat16, parseFormat, toFloat16 } from '../formats/index.ts'
+import { type Format, parseFormat, toFloat16 } from '../formats/index.ts'
 import { isStepped, largestStep } from '../formats/scaled.ts'
+import type { MatrixHead } from './finished.ts'
 import type { QuantizedMatrix } from './layer.ts'
 
 /** Layouts of a packed folder. */
 export type Layout = 'bitlaw' | 'compressed-tensors' | 'gptq'
-
-/** Integer codes of a matrix with a step and zero point for each group of a row. */
-interface Steps {
-  bits: number
-  /** (rows, columns), 0 … 2^bits - 1, columns as in the model. */
-  codes: Uint8Array
-  /** (rows, groups) */
-  scales: Float32Array
-  zeros: Uint8Array
-  groups: number
-  /** Group of each column where they do not stand in order. */
-  groupOf: Int32Array | null
-}
 
 /** The layout that says a format exactly, for a matrix (rows, columns); `bitlaw` where no other does. */
 export function layoutFor(format: Format, [rows, columns]: readonly number[]): Layout {
@@ -43,40 +32,57 @@ export function layoutFor(format: Format, [rows, columns]: readonly number[]): L
   return (bits === 2 || bits === 3) && columns % 32 === 0 && rows % 32 === 0 ? 'gptq' : 'bitlaw'
 }
 
-function stepsOf({ encoded, order }: QuantizedMatrix): Steps {
+/** Integer codes (rows, columns) of a matrix, columns as in the model, 0 … 2^bits - 1; and zero points (rows, groups). */
+function stepsOf({ encoded, order }: QuantizedMatrix): { codes: Uint8Array; zeros: Uint8Array } {
   const format = parseFormat(encoded.format)
-  if (format.kind !== 'scaled' || !('bits' in format.element))
-    throw new Error(`'${encoded.format}' has no integer codes`)
   const [rows, columns] = encoded.shape
-  const scales = encoded.scales as Float32Array
-  const groups = scales.length / rows
-  const offset = isStepped(format) ? largestStep(format.element) + 1 : 0
+  const stepped = format.kind === 'scaled' && isStepped(format)
+  const offset = stepped ? largestStep(format.element) + 1 : 0
   const inPlace = encoded.codes as Uint8Array | Int8Array
   const codes = new Uint8Array(rows * columns)
   for (let i = 0; i < codes.length; i++) {
     const place = i % columns
     codes[order ? i - place + order[place] : i] = inPlace[i] + offset
   }
-  const zeros = encoded.zeros instanceof Uint8Array ? encoded.zeros : new Uint8Array(scales.length).fill(offset)
-  let groupOf: Int32Array | null = null
-  if (order) {
-    groupOf = new Int32Array(columns)
-    for (let place = 0; place < columns; place++) groupOf[order[place]] = Math.floor(place / (columns / groups))
-  }
-  return { bits: format.element.bits, codes, scales, zeros, groups, groupOf }
+  const zeros =
+    encoded.zeros instanceof Uint8Array ? encoded.zeros : new Uint8Array(encoded.scales!.length).fill(offset)
+  return { codes, zeros }
 }
 
-/** Scales in their own type: halves where the format has them, else bf16 or float32. */
-function scaleTensor(name: string, shape: readonly number[], scales: Float32Array, spelling: string): TensorToWrite {
+/** Group of each column. */
+function groupOfColumns(order: Int32Array | null, columns: number, groups: number): Int32Array {
+  const groupOf = new Int32Array(columns)
+  for (let place = 0; place < columns; place++)
+    groupOf[order ? order[place] : place] = Math.floor(place / (columns / groups))
+  return groupOf
+}
+
+/** Scales in their own type: halves, bf16 or float32. */
+function scaleTensor(
+  name: string,
+  shape: readonly number[],
+  read: () => Float32Array,
+  spelling: string,
+): TensorToWrite {
   const format = parseFormat(spelling)
   const kind = format.kind === 'scaled' ? format.scale : 'fp32'
-  if (kind === 'fp16' && scales.every(x => fromFloat16(toFloat16(x)) === x))
-    return { name, dtype: 'F16', shape, data: () => Uint16Array.from(scales, toFloat16) }
-  if (kind === 'bf16') {
-    const words = new Uint32Array(scales.buffer, scales.byteOffset, scales.length)
-    return { name, dtype: 'BF16', shape, data: () => Uint16Array.from(words, word => word >>> 16) }
+  if (kind === 'fp16') return { name, dtype: 'F16', shape, data: () => Uint16Array.from(read(), toFloat16) }
+  if (kind === 'bf16') return { name, dtype: 'BF16', shape, data: () => roundToBf16(read()) }
+  return { name, dtype: 'F32', shape, data: read }
+}
+
+/** Rows, columns, bits of a code, and groups of a row. */
+function sizesOf({ format: spelling, shape }: MatrixHead) {
+  const format = parseFormat(spelling)
+  if (format.kind !== 'scaled' || !('bits' in format.element)) throw new Error(`'${spelling}' has no integer codes`)
+  const [rows, columns] = shape
+  return {
+    rows,
+    columns,
+    bits: format.element.bits,
+    groups: typeof format.shares === 'number' ? columns / format.shares : 1,
+    asymmetric: format.element.kind === 'uint',
   }
-  return { name, dtype: 'F32', shape, data: () => scales }
 }
 
 /** Words of 32 / bits codes each, along rows of `length` codes. */
@@ -98,14 +104,19 @@ function transpose<T extends Uint8Array | Float32Array>(values: T, rows: number)
   return out
 }
 
-/** Tensors of one layer (its name without `.weight`) in compressed-tensors' layout. */
-export function compressedTensors(layer: string, matrix: QuantizedMatrix): TensorToWrite[] {
-  const [rows, columns] = matrix.encoded.shape
-  const { bits, codes, scales, zeros, groups, groupOf } = stepsOf(matrix)
-  const packed = packRows(codes, columns, bits)
+/** Tensors of one layer (its name without `.weight`) in compressed-tensors' layout; `read` gives the matrix when their turn comes. */
+export function compressedTensors(layer: string, head: MatrixHead, read: () => QuantizedMatrix): TensorToWrite[] {
+  const { rows, columns, bits, groups, asymmetric } = sizesOf(head)
+  const perWord = 32 / bits
+  const zeroWords = Math.ceil(rows / perWord)
   const tensors: TensorToWrite[] = [
-    { name: `${layer}.weight_packed`, dtype: 'I32', shape: [rows, packed.length / rows], data: () => packed },
-    scaleTensor(`${layer}.weight_scale`, [rows, groups], scales, matrix.encoded.format),
+    {
+      name: `${layer}.weight_packed`,
+      dtype: 'I32',
+      shape: [rows, Math.ceil(columns / perWord)],
+      data: () => packRows(stepsOf(read()).codes, columns, bits),
+    },
+    scaleTensor(`${layer}.weight_scale`, [rows, groups], () => read().encoded.scales as Float32Array, head.format),
     {
       name: `${layer}.weight_shape`,
       dtype: 'I64',
@@ -113,39 +124,66 @@ export function compressedTensors(layer: string, matrix: QuantizedMatrix): Tenso
       data: () => new Uint8Array(BigInt64Array.of(BigInt(rows), BigInt(columns)).buffer),
     },
   ]
-  if (parseElementKind(matrix.encoded.format) === 'uint') {
-    const words = Math.ceil(rows / (32 / bits))
-    const byGroup = packRows(transpose(zeros, rows), rows, bits) // (groups, words)
-    const turned = new Int32Array(byGroup.length)
-    for (let i = 0; i < byGroup.length; i++) turned[(i % words) * groups + Math.floor(i / words)] = byGroup[i]
-    tensors.push({ name: `${layer}.weight_zero_point`, dtype: 'I32', shape: [words, groups], data: () => turned })
-  }
-  if (groupOf) tensors.push({ name: `${layer}.weight_g_idx`, dtype: 'I32', shape: [columns], data: () => groupOf })
+  if (asymmetric)
+    tensors.push({
+      name: `${layer}.weight_zero_point`,
+      dtype: 'I32',
+      shape: [zeroWords, groups],
+      data() {
+        const byGroup = packRows(transpose(read().encoded.zeros!, rows), rows, bits) // (groups, words)
+        const turned = new Int32Array(byGroup.length)
+        for (let i = 0; i < byGroup.length; i++)
+          turned[(i % zeroWords) * groups + Math.floor(i / zeroWords)] = byGroup[i]
+        return turned
+      },
+    })
+  if (head.ordered)
+    tensors.push({
+      name: `${layer}.weight_g_idx`,
+      dtype: 'I32',
+      shape: [columns],
+      data: () => groupOfColumns(read().order, columns, groups),
+    })
   return tensors
 }
 
-function parseElementKind(spelling: string): string {
-  const format = parseFormat(spelling)
-  return format.kind === 'scaled' ? format.element.kind : format.kind
-}
-
-/** Tensors of one layer in AutoGPTQ's layout, zero points as they are (`gptq_v2`). */
-export function gptqTensors(layer: string, matrix: QuantizedMatrix): TensorToWrite[] {
-  const [rows, columns] = matrix.encoded.shape
-  const { bits, codes, scales, zeros, groups, groupOf } = stepsOf(matrix)
+/** Tensors of one layer in AutoGPTQ's layout, zero points as they are (`gptq_v2`); `read` gives the matrix when their turn comes. */
+export function gptqTensors(layer: string, head: MatrixHead, read: () => QuantizedMatrix): TensorToWrite[] {
+  const { rows, columns, bits, groups } = sizesOf(head)
   const words = (columns * bits) / 32
-  const weight = new Uint32Array(words * rows)
-  for (let r = 0; r < rows; r++) {
-    const stream = new Uint32Array(packBits(codes.subarray(r * columns, (r + 1) * columns), bits).buffer)
-    for (let word = 0; word < words; word++) weight[word * rows + r] = stream[word]
-  }
-  const zeroBytes = packBits(transpose(zeros, rows), bits)
-  const index = groupOf ?? Int32Array.from({ length: columns }, (_, c) => Math.floor(c / (columns / groups)))
   return [
-    { name: `${layer}.qweight`, dtype: 'I32', shape: [words, rows], data: () => new Int32Array(weight.buffer) },
-    { name: `${layer}.qzeros`, dtype: 'I32', shape: [groups, (rows * bits) / 32], data: () => zeroBytes },
-    scaleTensor(`${layer}.scales`, [groups, rows], transpose(scales, rows), matrix.encoded.format),
-    { name: `${layer}.g_idx`, dtype: 'I32', shape: [columns], data: () => index },
+    {
+      name: `${layer}.qweight`,
+      dtype: 'I32',
+      shape: [words, rows],
+      data() {
+        const { codes } = stepsOf(read())
+        const weight = new Int32Array(words * rows)
+        for (let r = 0; r < rows; r++) {
+          const stream = new Int32Array(packBits(codes.subarray(r * columns, (r + 1) * columns), bits).buffer)
+          for (let word = 0; word < words; word++) weight[word * rows + r] = stream[word]
+        }
+        return weight
+      },
+    },
+    {
+      name: `${layer}.qzeros`,
+      dtype: 'I32',
+      shape: [groups, (rows * bits) / 32],
+      data: () => packBits(transpose(stepsOf(read()).zeros, rows), bits),
+    },
+    scaleTensor(
+      `${layer}.scales`,
+      [groups, rows],
+      () => transpose(read().encoded.scales as Float32Array, rows),
+      head.format,
+    ),
+    {
+      name: `${layer}.g_idx`,
+      dtype: 'I32',
+      shape: [columns],
+      data: () => groupOfColumns(read().order, columns, groups),
+    },
   ]
 }
 

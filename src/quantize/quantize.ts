@@ -2,8 +2,9 @@
 // another, in the order of the blocks; what has been quantized is what calibration text then runs through.
 import { roundToBf16, widenBf16 } from '../checkpoint/numbers.ts'
 import { bitsPerParameter, type Format, printFormat, RequestError } from '../formats/index.ts'
-import type { ParameterSpec } from '../model/config.ts'
+import { type ParameterSpec, parameterSpecs } from '../model/config.ts'
 import { createInference } from '../model/inference.ts'
+import { LayeredParameters } from '../model/layered.ts'
 import { type Model, sizeOf, widen } from '../model/model.ts'
 import type { Kernels, Weights } from '../tensor/kernels.ts'
 import { ALL_GROUPS, foldAwq } from './awq-fold.ts'
@@ -33,7 +34,7 @@ export interface QuantizeOptions extends Selection {
   /** The checkpoint's own names of a tensor, which globs may use. */
   aliases?: (name: string) => readonly string[]
   /** Bits of numbers that stay as stored; by default as they are in memory. */
-  storedBits?: (spec: { name: string }) => number
+  storedBits?: (spec: ParameterSpec, model: Model) => number
   solvers?: Solvers
   /** Values are rounded once more, to bf16: what a dequantized checkpoint stores. */
   toBf16?: boolean
@@ -41,8 +42,18 @@ export interface QuantizeOptions extends Selection {
   keepValues?: boolean
   /** Called with each finished tensor; what it is given is not kept here. */
   onTensor?: (tensor: QuantizedTensor, matrix: QuantizedMatrix) => void
+  /** Weights of a tensor's input dimensions, for ggml's types. */
+  importance?: (spec: ParameterSpec) => Float32Array | undefined
   /** A tensor that an earlier, interrupted run has finished. */
-  finished?: (name: string, format: Format) => QuantizedMatrix | undefined
+  isFinished?: (name: string, format: Format) => boolean
+  finished?: (name: string, format: Format) => FinishedTensor | undefined
+}
+
+/** A tensor that is done, and what it lost. */
+export interface FinishedTensor {
+  matrix: QuantizedMatrix
+  squaredError: number
+  outputError: number | null
 }
 
 /** One tensor's account. */
@@ -78,47 +89,40 @@ export function tensorBits(format: Format, shape: readonly number[]): number {
 export function quantizeModel(model: Model, options: QuantizeOptions): QuantizedModel {
   const { method = 'rtn', seed = 0, solvers = defaultSolvers() } = options
   const chosen = selectTensors(model.config, options.format, options, options.aliases)
-  const parameters = new Map<string, Weights>(model.parameters)
-  const quantized: Model = { config: model.config, parameters }
+  const parameters = new LayeredParameters(model.parameters)
+  const quantized = { config: model.config, parameters }
   const tensors: QuantizedTensor[] = []
 
-  const dropLater: (() => void)[] = []
-  const finish = ({ spec, format }: Chosen, weight: Float32Array, matrix: QuantizedMatrix, moments?: InputMoments) => {
-    if (options.toBf16) matrix.values = widenBf16(roundToBf16(matrix.values))
+  const dropLater: (() => unknown)[] = []
+  const finish = ({ spec, format }: Chosen, { matrix, squaredError, outputError }: FinishedTensor) => {
     const tensor: QuantizedTensor = {
       name: spec.name,
       format: printFormat(format),
       shape: spec.shape,
       bits: tensorBits(format, spec.shape) + orderBits(matrix.order),
-      squaredError: squaredError(weight, matrix.values),
-      outputError: moments
-        ? solvers.outputError(weight, matrix.values, moments.hessian, spec.shape[0], spec.shape[1])
-        : null,
+      squaredError,
+      outputError,
     }
     tensors.push(tensor)
-    parameters.set(spec.name, matrix.values)
     options.onTensor?.(tensor, matrix)
-    if (options.keepValues !== false || method === 'awq') return
+    if (options.keepValues === false && method === 'rtn') return
+    if (options.toBf16) matrix.values = widenBf16(roundToBf16(matrix.values))
+    parameters.set(spec.name, matrix.values)
     // Calibration text still runs through the values of a block; then they go.
-    const drop = () => {
-      parameters.set(spec.name, model.parameters.get(spec.name)!)
-      matrix.values = new Float32Array(0)
-    }
-    if (method === 'rtn') drop()
-    else dropLater.push(drop)
+    if (options.keepValues === false) dropLater.push(() => parameters.delete(spec.name))
   }
   const quantizeOne = (each: Chosen, moments?: InputMoments) => {
     const { spec, format } = each
+    const done = options.finished?.(spec.name, format)
+    if (done) return finish(each, done)
     const weight = floatsOf(parameters.get(spec.name)!)
     const linear = spec.name.replace(/\.weight$/, '')
     const keep =
       format.kind === 'scaled' && format.proxy > 0
         ? keptInputs(model.config, model.parameters, linear, format.proxy)
         : undefined
-    const done = options.finished?.(spec.name, format)
     const matrix =
-      done ??
-      (method === 'gptq' && moments
+      method === 'gptq' && moments
         ? gptqMatrix(
             weight,
             spec.shape,
@@ -128,8 +132,14 @@ export function quantizeModel(model: Model, options: QuantizeOptions): Quantized
             solvers.gptq,
             solvers,
           )
-        : rtnMatrix(weight, spec.shape, format, { seed, keep }, solvers))
-    finish(each, weight, matrix, moments)
+        : rtnMatrix(weight, spec.shape, format, { seed, keep, importance: options.importance?.(spec) }, solvers)
+    if (options.toBf16) matrix.values = widenBf16(roundToBf16(matrix.values))
+    const [rows, columns] = spec.shape
+    finish(each, {
+      matrix,
+      squaredError: squaredError(weight, matrix.values),
+      outputError: moments ? solvers.outputError(weight, matrix.values, moments.hessian, rows, columns) : null,
+    })
   }
 
   if (method === 'rtn') for (const each of chosen) quantizeOne(each)
@@ -138,7 +148,7 @@ export function quantizeModel(model: Model, options: QuantizeOptions): Quantized
       for (const drop of dropLater.splice(0)) drop()
     })
 
-  if (options.toBf16)
+  if (options.toBf16 && options.keepValues !== false)
     for (const [name, weights] of parameters)
       if (!(weights instanceof Uint16Array)) parameters.set(name, widenBf16(roundToBf16(weights)))
   const order = new Map(chosen.map(({ spec }, i) => [spec.name, i]))
@@ -148,7 +158,7 @@ export function quantizeModel(model: Model, options: QuantizeOptions): Quantized
 
 /** Block after block: gathers moments of the inputs, quantizes, and lets the calibration text through what came out. */
 function walkBlocks(
-  model: Model,
+  model: { config: Model['config']; parameters: LayeredParameters },
   chosen: readonly Chosen[],
   quantizeOne: (each: Chosen, moments?: InputMoments) => void,
   options: QuantizeOptions,
@@ -157,14 +167,27 @@ function walkBlocks(
 ): void {
   const { method, calibration, kernels, order = 'block', seed = 0 } = options
   if (!calibration || !kernels) throw new RequestError(`method ${method} needs calibration text (--calibration FILE)`)
-  const parameters = model.parameters
+  const { parameters } = model
+  // Numbers that are read from a file are held while they are needed more than once: for the embedding, and for a block.
+  const hold = (names: readonly string[]) => {
+    const held = names.filter(name => !parameters.owns(name))
+    for (const name of held) parameters.set(name, parameters.get(name)!)
+    const values = new Map(held.map(name => [name, parameters.get(name)]))
+    return () => {
+      for (const [name, value] of values) if (parameters.get(name) === value) parameters.delete(name)
+    }
+  }
+  const names = [...parameters.keys()]
+  let release = hold(names.filter(name => !name.startsWith('layers.') && !name.startsWith('head.')))
   const walk = startWalk(createInference(model, kernels, { compute: 'float' }), calibration, solvers.addToHessian)
   const inBlock = (each: Chosen, layer: number) => each.spec.name.startsWith(`layers.${layer}.`)
   const groupOf = (each: Chosen) => inputGroup(each.spec.name.replace(/\.weight$/, ''))
+  release()
   for (let layer = 0; layer < model.config.layers; layer++) {
+    release = hold(names.filter(name => name.startsWith(`layers.${layer}.`)))
     const mine = chosen.filter(each => inBlock(each, layer))
     if (method === 'awq') {
-      const moments = walk.collect(layer, ALL_GROUPS)
+      const moments = walk.collect(layer, ALL_GROUPS, { magnitudes: true })
       const formats = new Map(mine.map(each => [each.spec.name, each.format]))
       foldAwq(
         model.config,
@@ -180,11 +203,14 @@ function walkBlocks(
       for (const groups of order === 'block' ? [ALL_GROUPS] : ALL_GROUPS.map(group => [group])) {
         const now = mine.filter(each => groups.includes(groupOf(each)))
         if (now.length === 0) continue
-        const moments = walk.collect(layer, [...new Set(now.map(groupOf))])
+        // What an interrupted run has finished needs no moments any more.
+        const left = now.filter(each => !options.isFinished?.(each.spec.name, each.format))
+        const moments = left.length > 0 ? walk.collect(layer, [...new Set(left.map(groupOf))]) : new Map()
         for (const each of now) quantizeOne(each, moments.get(groupOf(each)))
       }
-    walk.advance(layer)
+    if (layer < model.config.layers - 1) walk.advance(layer)
     leave()
+    release()
   }
   for (const each of chosen) if (!each.spec.name.startsWith('layers.')) quantizeOne(each)
   leave()
@@ -215,8 +241,8 @@ export function account(
   }
   const names = new Set(tensors.map(tensor => tensor.name))
   let totalBits = bits
-  for (const [name, weights] of model.parameters)
-    if (!names.has(name))
-      totalBits += weights.length * (storedBits ? storedBits({ name }) : weights.BYTES_PER_ELEMENT * 8)
+  const inMemory = ({ name }: { name: string }) => model.parameters.get(name)!.BYTES_PER_ELEMENT * 8
+  for (const spec of parameterSpecs(model.config))
+    if (!names.has(spec.name)) totalBits += sizeOf(spec.shape) * (storedBits ?? inMemory)(spec, model)
   return { squaredError: squared, bitsPerParameter: count > 0 ? bits / count : 0, totalBits }
 }

@@ -40,18 +40,17 @@ export function measureChoices(
   solvers: Solvers,
   measured: SensitivityText | null,
   onTensor: (done: number) => void = () => {},
-  importance: (name: string) => Float32Array | undefined = () => undefined,
+  importance: (spec: ParameterSpec) => Float32Array | undefined = () => undefined,
 ): Choice[][] {
   return specs.map((spec, done) => {
     const stored = model.parameters.get(spec.name)!
     const weight = widen(stored, new Float32Array(stored.length)) as Float32Array
     const size = sizeOf(spec.shape)
-    const given = importance(spec.name)
-    const weights = given?.length === spec.shape[1] ? given : undefined
+    const weights = importance(spec)
     let coarsest = 0
     let values: Float32Array | null = null
     const choices = menu.map((format, i) => {
-      const rounded = rtnMatrix(weight, spec.shape, format, {}, solvers).values
+      const rounded = rtnMatrix(weight, spec.shape, format, { importance: weights }, solvers).values
       const choice = {
         format: printFormat(format),
         bits: tensorBits(format, spec.shape),

@@ -61,6 +61,11 @@ export function architectureOf(family: string): GgufArchitecture {
   )
 }
 
+/** Whether llama.cpp holds q, k and v of a model as one matrix. */
+export function joinsQkv({ family }: { family: string }): boolean {
+  return ARCHITECTURES.find(entry => entry.family === family)?.fused ?? false
+}
+
 /** Names of tensors in a GGUF file. `has` tells which of the older and newer layouts the file is. */
 export function ggufRules(
   { interleaved, normOffset = 0, fused, family }: GgufArchitecture,

@@ -1,0 +1,120 @@
+// The verb as a process: killed in the middle it goes on where it stood, and its output appears whole or not at all.
+import { spawn, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { shared } from '../../test/shared.ts'
+import { openSafetensors } from '../checkpoint/safetensors.ts'
+import { initialModel } from '../model/model.ts'
+import { saveModel } from '../model/save.ts'
+import { llamaConfig } from '../model/testing.ts'
+import { createKernels } from '../tensor/index.ts'
+
+const stories = shared('models', 'tinystories-656k')
+const folder = mkdtempSync(join(tmpdir(), 'bitlaw-quantize-verb-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+const model = join(folder, 'model')
+const text = join(folder, 'text.txt')
+
+/** A model of 56 matrices with the vocabulary of the stories. */
+beforeAll(async () => {
+  if (!stories) return
+  const config = llamaConfig({ vocab: 2048, width: 128, layers: 8, heads: 4, hidden: 384, context: 128 })
+  await saveModel(model, initialModel(config, 3, { kernels: createKernels({ threads: 1 }) }), { dtype: 'bf16' })
+  for (const name of readdirSync(stories))
+    if (name.includes('token')) cpSync(join(stories, name), join(model, name), { recursive: true })
+  writeFileSync(text, 'Once upon a time there was a little dog who liked to run in the park. '.repeat(400))
+})
+
+const line = (out: string, options: readonly string[]) => ['bin/bitlaw', 'quantize', model, '--out', out, ...options]
+
+function run(out: string, options: readonly string[]): Record<string, unknown> {
+  const { status, stdout, stderr } = spawnSync('node', [...line(out, options), '--json'], { encoding: 'utf8' })
+  expect(stderr).toBe('')
+  expect(status).toBe(0)
+  return JSON.parse(stdout)
+}
+
+const unfinished = (out: string) => readdirSync(folder).find(name => name.startsWith(`.${out}.unfinished`))
+
+/** Starts a run and kills it when some matrices are done; gives how many. */
+async function killed(out: string, options: readonly string[], matrices: number): Promise<number> {
+  const child = spawn('node', line(join(folder, out), options), { stdio: 'ignore' })
+  const done = () => {
+    const found = unfinished(out)
+    return found ? readdirSync(join(folder, found)).filter(name => name.endsWith('.safetensors')).length : 0
+  }
+  while (child.exitCode === null && done() < matrices) await sleep(1)
+  child.kill('SIGKILL')
+  await new Promise(resolve =>
+    child.exitCode === null && child.signalCode === null ? child.on('exit', resolve) : resolve(0),
+  )
+  return done()
+}
+
+/** Digests of the files of a folder. */
+const digests = (path: string) =>
+  readdirSync(path)
+    .sort()
+    .map(
+      name =>
+        `${name} ${createHash('sha256')
+          .update(readFileSync(join(path, name)))
+          .digest('hex')}`,
+    )
+
+test.skipIf(!stories).each([
+  ['rtn', ['--format', 'nf4@64+clip']],
+  [
+    'gptq',
+    [
+      '--format',
+      'int4@64',
+      '--method',
+      'gptq',
+      '--calibration',
+      text,
+      '--calibration-length',
+      '64',
+      '--calibration-sequences',
+      '16',
+    ],
+  ],
+])(
+  '%s that is killed goes on, and gives the bytes of an undisturbed run',
+  { timeout: 300_000 },
+  async (name, options) => {
+    const whole = run(join(folder, `${name}-whole`), options)
+    const out = `${name}-killed`
+    const first = await killed(out, options, 4)
+    expect(first).toBeGreaterThanOrEqual(4)
+    expect(first).toBeLessThan(56)
+    expect(existsSync(join(folder, out))).toBe(false)
+    const again = await killed(out, options, first + 3)
+    expect(again).toBeGreaterThanOrEqual(first + 3)
+    const done = run(join(folder, out), options)
+    expect(digests(join(folder, out))).toEqual(digests(join(folder, `${name}-whole`)))
+    expect({ ...done, seconds: 0, out: '' }).toEqual({ ...whole, seconds: 0, out: '' })
+    expect(unfinished(out)).toBeUndefined()
+    // Another request does not go on with what this one left.
+    mkdirSync(join(folder, `.${out}.unfinished-0123456789abcdef`))
+    run(join(folder, out), ['--format', 'int8@channel'])
+    expect(unfinished(out)).toBeUndefined()
+  },
+)
+
+test.skipIf(!stories)('a dry run says the size of the file', () => {
+  const out = join(folder, 'sized')
+  const options = ['--format', 'int4@64', '--exclude', '*.v.*', '--embeddings', 'uint8@channel']
+  const dry = spawnSync('node', [...line(out, options), '--dry-run', '--json'], { encoding: 'utf8' })
+  const said = JSON.parse(dry.stdout)
+  expect(existsSync(out)).toBe(false)
+  expect(run(out, options)['totalBits']).toBe(said.totalBits)
+  const file = openSafetensors(join(out, 'model.safetensors'))
+  const bytes = file.names.reduce((sum, name) => sum + file.info(name).bytes, 0)
+  file.close()
+  expect(bytes).toBe(said.totalBits / 8)
+})
