@@ -15,7 +15,7 @@ const WEIGHTS = [
 ]
 
 /** Names of the weight files of a folder (the index left out), empty: there are none. */
-function weightFiles(folder: string): string[] {
+export function weightFiles(folder: string): string[] {
   const found = WEIGHTS.find(name => existsSync(join(folder, name)))
   if (found === undefined) {
     const names = readdirSync(folder).filter(name => name.endsWith('.safetensors'))

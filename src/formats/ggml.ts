@@ -63,7 +63,23 @@ function weigh(
   for (let i = 0; i < weights.length; i++) weights[i] = sum > 0 && sum < Infinity ? Math.max(weights[i], least) : 1
 }
 
-/** Encodes as ggml's bytes; throws RequestError where a block does not divide the rows, or `importance` is not one number an input dimension. */
+/** Weights of all values of a tensor by the importance of its input dimensions; undefined for a type that takes none. Throws RequestError where there is not one number an input dimension. */
+export function ggmlWeights(
+  x: Floats,
+  shape: readonly number[],
+  { block, importance: rule }: GgmlType,
+  importance: ArrayLike<number> | undefined,
+): Float64Array | undefined {
+  if (!importance || !rule) return undefined
+  const width = shape[shape.length - 1]
+  if (importance.length !== width)
+    throw new RequestError(`importance of ${importance.length} input dimensions, expected ${width}`)
+  const weights = new Float64Array(x.length)
+  for (let at = 0; at < x.length; at += block) weigh(x, at, width, importance, rule, weights.subarray(at, at + block))
+  return weights
+}
+
+/** Encodes as ggml's bytes, errors weighed by `importance`; throws RequestError where a block does not divide the rows. */
 export function encodeGgml(
   x: Floats,
   shape: readonly number[],
@@ -72,14 +88,9 @@ export function encodeGgml(
 ): Encoded {
   const blocks = checkRows(shape, type) / type.block
   const bytes = new Uint8Array(blocks * type.bytes)
-  const width = shape[shape.length - 1]
-  if (importance && importance.length !== width)
-    throw new RequestError(`importance of ${importance.length} input dimensions, expected ${width}`)
-  const weights = importance && type.importance ? new Float64Array(type.block) : undefined
-  for (let b = 0; b < blocks; b++) {
-    if (weights) weigh(x, b * type.block, width, importance!, type.importance!, weights)
-    type.encode(x, b * type.block, bytes, b * type.bytes, weights)
-  }
+  const weights = ggmlWeights(x, shape, type, importance)
+  for (let b = 0; b < blocks; b++)
+    type.encode(x, b * type.block, bytes, b * type.bytes, weights?.subarray(b * type.block, (b + 1) * type.block))
   return { format: type.name, shape: [...shape], bytes }
 }
 

@@ -2,7 +2,7 @@
 // left to formats/.
 import { elementTable } from '../formats/elements.ts'
 import type { Encoded, EncodeOptions, PlainFormat, PresetName } from '../formats/format.ts'
-import { GGML_TYPES } from '../formats/ggml.ts'
+import { GGML_TYPES, ggmlWeights } from '../formats/ggml.ts'
 import type { Microscaling } from '../formats/mx.ts'
 import { ggmlType, microscaling } from '../formats/preset.ts'
 import { absmaxOf, E4M3_LEVELS, type EncodedArrays, type Native } from './quantize-scaled.ts'
@@ -79,12 +79,16 @@ export function encodePresetNative(
   const size = x.length
   const micro = microscaling(name)
   if (!micro) {
-    const { block, bytes: each } = ggmlType(name)!
-    if (shape[shape.length - 1] % block !== 0 || 'importance' in options) return undefined
+    const type = ggmlType(name)!
+    const { block, bytes: each } = type
+    if (shape[shape.length - 1] % block !== 0) return undefined
+    const weights = ggmlWeights(x, shape, type, options.importance)
+    // The small types are rounded without a search there.
+    if (weights && /^q[45]_[01]$/.test(name)) return undefined
     const blocks = size / block
     const bytes = into.codes ?? new Uint8Array(blocks * each)
     if (name === 'q8_0') addon.encodeQ8(engine, size, x, bytes)
-    else addon.encodeGgml(engine, KINDS.indexOf(name), blocks, x, null, bytes)
+    else addon.encodeGgml(engine, KINDS.indexOf(name), blocks, x, weights ?? null, bytes)
     return { ...head, bytes }
   }
   const codes = into.codes ?? new Uint8Array(size)

@@ -115,6 +115,10 @@ if (addon)
           expect(rest, label).toEqual(others)
           expect(codes?.constructor, label).toBe(wantedCodes?.constructor)
           compare('values', native.decode(known), decode(known))
+          if (wantedBytes === undefined) continue
+          const importance = Float32Array.from({ length: shape[1] }, (_, c) => (c % 7 === 0 ? 0 : 1 + (c % 5)))
+          const weighed = encode(x, shape, format, { importance }).bytes
+          compare('bytes by importance', native.encode(x, shape, format, { importance }).bytes, weighed)
         }
       expect(problems).toEqual([])
     })
