@@ -1,6 +1,6 @@
 // The kernels in C++, threaded (native/). Rounding to integer codes happens there, in the pass that packs a product's
 // operand; other formats are rounded to values first, and the rarest requests are left to the reference.
-import type { Format } from '../formats/index.ts'
+import { type Format, layoutOf } from '../formats/index.ts'
 import { createEngine } from './addon.ts'
 import type {
   AttentionShape,
@@ -12,7 +12,7 @@ import type {
   Rounding,
   Weights,
 } from './kernels.ts'
-import { createNativeQuantizers, type Quantizers } from './quantizers.ts'
+import { createNativeQuantizers, type EncodedArrays, type Quantizers } from './quantizers.ts'
 import { codeBits, seedOf } from './reference/operand.ts'
 import { createReference } from './reference.ts'
 
@@ -56,6 +56,7 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
   const { addon, engine } = made
   const reference = createReference({ float: 'float32' })
   let quantizers: Quantizers | undefined
+  const room = { codes: new Uint8Array(0), scales: new Float32Array(0), zeros: new Uint8Array(0) }
 
   /** Values of a format that the addon does not know, into `out`; answers the scales. */
   function roundElsewhere(
@@ -68,9 +69,23 @@ export function createNative({ threads, isa }: { threads: number; isa?: string }
   ): Float32Array | undefined {
     quantizers ??= createNativeQuantizers({ threads, isa })!
     const seed = seedOf(format, options.seed)
-    const encoded = quantizers.encode(x.subarray(0, rows * columns), [rows, columns], format, { ...options, seed })
+    const values = x.subarray(0, rows * columns)
+    const room = roomFor(rows, columns, format)
+    const encoded = quantizers.encode(values, [rows, columns], format, { ...options, seed }, room)
     quantizers.decode(encoded, out)
-    return encoded.scales === undefined ? undefined : Float32Array.from(encoded.scales)
+    const { scales } = encoded
+    return scales instanceof Float32Array ? scales.slice() : scales && Float32Array.from(scales)
+  }
+
+  /** Arrays that an encoding is written into on its way to values; kept from call to call. */
+  function roomFor(rows: number, columns: number, format: Format): EncodedArrays {
+    const size = rows * columns
+    const count = format.kind === 'scaled' ? layoutOf([rows, columns], format.shares).count : Math.ceil(size / 16)
+    // Bytes of ggml's types are at most two a value.
+    if (room.codes.length < 2 * size) room.codes = new Uint8Array(2 * size)
+    if (room.scales.length < count) room.scales = new Float32Array(count)
+    if (room.zeros.length < count) room.zeros = new Uint8Array(count)
+    return { codes: room.codes, scales: room.scales.subarray(0, count), zeros: room.zeros.subarray(0, count) }
   }
 
   function roundTo(
