@@ -97,7 +97,7 @@ void encodeRandomly(const BlockFormat& format, const double* levels, uint32_t se
   for (size_t begin = 0, block = 0; begin < n; begin += format.length, block++) {
     const size_t finish = n - begin < format.length ? n : begin + format.length;
     const float scale = scales[block];
-    const bool usable = scale > 0 && scale <= 3.4028235e38f;
+    const bool usable = scale != 0 && std::fabs(scale) <= 3.4028235e38f;
     const bool grid = format.rule == Rule::full || format.rule == Rule::uint;
     if (format.rule == Rule::book) codesOfBook(format, x + begin, finish - begin, scale, codes + begin);
     else if (grid ? !(scale > 0) : !usable) std::memset(codes + begin, grid ? zeros[block] : 0, finish - begin);

@@ -350,11 +350,15 @@ inline void decodeBlock(GgmlKind kind, const uint8_t* b, float* out) {
     }
     case GgmlKind::q6_k: {
       const double d = readHalf(b + 208);
-      for (int i = 0; i < 256; i++) {
-        const SixBits at = sixAt(i);
-        codes[i] = (((b[at.low] >> at.shift) & 15) | (((b[at.high] >> at.place) & 3) << 4)) - 32;
+      for (int row = 0; row < 8; row++) {
+        const SixBits at = sixAt(32 * row);
+        for (int i = 0; i < 32; i++)
+          codes[32 * row + i] = (((b[at.low + i] >> at.shift) & 15) | (((b[at.high + i] >> at.place) & 3) << 4)) - 32;
       }
-      for (int i = 0; i < 256; i++) out[i] = static_cast<float>(d * static_cast<int8_t>(b[192 + i / 16]) * codes[i]);
+      for (int j = 0; j < 16; j++) {
+        const double scale = d * static_cast<int8_t>(b[192 + j]);
+        for (int i = 16 * j; i < 16 * j + 16; i++) out[i] = static_cast<float>(scale * codes[i]);
+      }
       return;
     }
     case GgmlKind::iq4_nl: {

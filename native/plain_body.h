@@ -61,7 +61,7 @@ void encodeBf16(const float* x, size_t n, uint16_t* codes) {
 
 /** Codes on a book of equal steps with more than 256 levels: rounding in double, except near a midpoint. */
 inline void wideCodesOfBook(const BlockFormat& format, const float* x, size_t n, double scale, uint16_t* codes) {
-  if (!(scale > 0 && scale <= 3.4028235e38)) {
+  if (scale == 0 || !(std::fabs(scale) <= 3.4028235e38)) {
     for (size_t i = 0; i < n; i++) codes[i] = static_cast<uint16_t>(format.zero);
     return;
   }
@@ -88,7 +88,7 @@ void encodeWide(const BlockFormat& format, const float* x, size_t n, const float
     const size_t end = n - at < format.length ? n : at + format.length;
     const float scale = scales[block];
     if (format.rule == Rule::book) wideCodesOfBook(format, x + at, end - at, scale, codes + at);
-    else if (!(scale > 0 && scale <= 3.4028235e38f)) std::memset(codes + at, 0, (end - at) * 2);
+    else if (scale == 0 || !(std::fabs(scale) <= 3.4028235e38f)) std::memset(codes + at, 0, (end - at) * 2);
     else
       for (size_t i = at; i < end; i++) {
         float q = x[i] / scale;

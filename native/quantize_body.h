@@ -247,8 +247,12 @@ inline void codesOfIndexedBook(const BlockFormat& format, const float* x, size_t
 }
 
 inline void codesOfBook(const BlockFormat& format, const float* x, size_t n, float scale, uint8_t* codes) {
-  if (!(scale > 0 && scale <= 3.4028235e38f)) {
+  if (scale == 0 || !(std::fabs(scale) <= 3.4028235e38f)) {
     std::memset(codes, format.zero, n);
+    return;
+  }
+  if (scale < 0) {  // a small scale that was quantized with others of its tensor
+    for (size_t i = 0; i < n; i++) codes[i] = static_cast<uint8_t>(exactCode(format, static_cast<double>(x[i]) / scale));
     return;
   }
   const bool normal = scale >= 1e-30f;  // products with thresholds lose nothing to subnormals
@@ -273,7 +277,7 @@ inline void codesOfBook(const BlockFormat& format, const float* x, size_t n, flo
 
 /** Codes in whole steps, signed: round(x / scale), ties to even. */
 inline void codesOfSteps(const BlockFormat& format, const float* x, size_t n, float scale, uint8_t* codes) {
-  if (!(scale > 0 && scale <= 3.4028235e38f)) {
+  if (scale == 0 || !(std::fabs(scale) <= 3.4028235e38f)) {
     std::memset(codes, 0, n);
     return;
   }

@@ -123,3 +123,27 @@ if (addon)
       expect(problems).toEqual([])
     })
   }
+
+if (addon)
+  test('tensors of many tasks are the same on one thread and two', () => {
+    const usual = inputs()
+    const x = Float32Array.from({ length: 35 * 4096 }, (_, i) => usual[i % 2048] * (1 + (i >> 12)))
+    const [one, two] = [1, 2].map(threads => createNativeQuantizers({ threads })!)
+    const formats = ['int4@tensor', 'nf4@tensor/fp32', 'fp8e4m3@tensor/exact', 'uint4@tensor', 'int16@tensor/exact', 'int12@tensor', 'int8@tensor+sr', 'uint8@tensor+sr', 'int4@tensor/e4m3', 'nf4@tensor+centered', 'int4@64', 'int4@100/dyn8x256', 'nf4@channel/e8m0', 'int4@64+sr', 'int4@64+centered', 'uint4@48+hadamard', 'fp16', 'bf16', 'fp32', 'mxfp8e4m3', 'mxint8', 'nvfp4', 'q4_1', 'q8_0', 'tq1_0'] // biome-ignore format: a list
+    const bytesOf = (part: unknown) =>
+      ArrayBuffer.isView(part) ? Buffer.from(part.buffer, part.byteOffset, part.byteLength).toString('base64') : part
+    const parts = (encoded: Encoded) => Object.entries(encoded).map(([name, part]) => [name, bytesOf(part)])
+    const same = (a: Encoded, b: Encoded) =>
+      expect(Object.fromEntries(parts(a)), a.format).toEqual(Object.fromEntries(parts(b)))
+    for (const format of formats) {
+      const wanted = encode(x, [35, 4096], format, { seed: 5 })
+      const values = bytesOf(decode(wanted))
+      for (const native of [one, two]) {
+        const found = native.encode(x, [35, 4096], format, { seed: 5 })
+        same(found, wanted)
+        expect(bytesOf(native.decode(found)) === values, format).toBe(true)
+      }
+    }
+    for (const format of ['int4@tensor+clip', 'nf4@64+clip', 'uint3@channel+clip', 'q4_k', 'iq4_nl'])
+      same(two.encode(x, [35, 4096], format), one.encode(x, [35, 4096], format))
+  })
