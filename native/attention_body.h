@@ -102,11 +102,11 @@ inline void softmaxStrip(const Strip& s, float* scores, uint32_t* panel, size_t 
     }
     if (pairs < keys) top = raise(pairs, top);
     top = max(top, other);
-    const F factor = exp(first - top);
+    const F factor = expBelow(first - top);
     F even = set(0.0f), odd = set(0.0f);
     for (size_t k = 0; k < keys; k += 2) {
-      F x = exp(load(scores + k * width + at) - top);
-      F y = k + 1 < keys ? exp(load(scores + (k + 1) * width + at) - top) : set(0.0f);
+      F x = expBelow(load(scores + k * width + at) - top);
+      F y = k + 1 < keys ? expBelow(load(scores + (k + 1) * width + at) - top) : set(0.0f);
       even = even + x;
       odd = odd + y;
       storeDown<K>(panel, width, k, at, x, y);
@@ -251,7 +251,7 @@ template <Kind K, int V, bool SIMPLE>
         x = s.biased(x, key, query);
       }
       if (!SIMPLE && !s.seenByAll(key, query)) x = s.masked(x, key, query);
-      w[i][j] = exp(x - load(logSums + query));
+      w[i][j] = expBelow(x - load(logSums + query));
       g[i][j] = w[i][j] * (dp[i][j] - load(deltas + query));
       if (!plain) g[i][j] = g[i][j] * slope;
     }

@@ -9,12 +9,72 @@ namespace bitlaw {
 /** Rows of the left operand that one task packs and multiplies. */
 static constexpr size_t ROW_BLOCK = 96;
 
+/** Rows whose products read the weights from where they lie. */
+static constexpr size_t FEW = 4;
+
+/** Products of at most FEW rows. */
+static void linearFew(Engine& engine, const Source& x, const std::vector<ForwardPart>& parts, const LinearRounding& rounding, const Holding& holding) {
+  const Ops& ops = *engine.ops;
+  const CodeFormat &format = rounding.weights, &inputs = rounding.activations;
+  const size_t stride = roundUp(x.columns, PANEL);
+  float* rowScales = engine.need<float>(Engine::SCALES2, x.rows + 1);
+  Rounder rowRounder;
+  if (inputs.bits) {
+    codeScales(engine, x, inputs, rowScales);
+    rowRounder.scales = rowScales;
+    rowRounder.perRow = inputs.perRow;
+    rowRounder.codeMax = inputs.largest();
+    rowRounder.values = holding.values;
+  }
+  rowRounder.toBf16 = rounding.bf16 && !inputs.bits;
+  uint32_t* rows = engine.need<uint32_t>(Engine::PANELS2, FEW * stride);
+  {
+    FlushSubnormals guard(true);
+    ops.packRows(F32, x, 0, x.rows, rowRounder, rows, stride);
+  }
+  size_t outputs = 0;
+  for (const auto& part : parts) outputs += part.weight.rows + 1;
+  float* scales = engine.need<float>(Engine::SCALES, outputs);
+  for (const auto& part : parts) {
+    if (format.bits) codeScales(engine, part.weight, format, scales);
+    Rounder weightRounder;
+    if (format.bits) {
+      weightRounder.scales = scales;
+      weightRounder.perRow = format.perRow;
+      weightRounder.codeMax = format.largest();
+      weightRounder.values = holding.values;
+    }
+    weightRounder.toBf16 = rounding.bf16 && !format.bits;
+    engine.pool.run(divideUp(part.weight.rows, PANEL), true, [&](size_t task, int) {
+      const size_t first = task * PANEL, count = std::min(PANEL, part.weight.rows - first);
+      float sums[PANEL * FEW];
+      ops.dots(part.weight, first, count, weightRounder, reinterpret_cast<const float*>(rows), stride, x.rows, sums);
+      for (size_t r = 0; r < x.rows; r++)
+        for (size_t i = 0; i < count; i++) {
+          const size_t at = r * part.weight.rows + first + i;
+          float y = sums[i * x.rows + r];
+          if (inputs.bits && !holding.values) y *= rowScales[inputs.perRow ? r : 0];
+          if (format.bits && !holding.values) y *= scales[format.perRow ? first + i : 0];
+          if (part.bias) y += part.bias[first + i];
+          if (part.residual) y += part.residual[at];
+          part.y[at] = y;
+        }
+    });
+    scales += part.weight.rows + 1;
+  }
+}
+
 void linear(Engine& engine, const Source& x, const std::vector<ForwardPart>& parts, const LinearRounding& rounding) {
   const Ops& ops = *engine.ops;
   const Holding holding = holdingOf(ops, rounding, x.columns);
   const Kind kind = holding.kind;
   const bool toFloat = holding.values;
   const size_t steps = holding.steps;
+  const bool anyKept = std::any_of(parts.begin(), parts.end(), [](const ForwardPart& part) { return part.kept != nullptr; });
+  if (x.rows > 0 && x.rows <= FEW && kind != I8 && !anyKept) {
+    linearFew(engine, x, parts, rounding, holding);
+    return;
+  }
 
   size_t outputs = 0;
   for (const auto& part : parts) outputs += part.kept ? 0 : roundUp(part.weight.rows, PANEL);

@@ -180,6 +180,8 @@ struct Ops {
   /** One panel: source rows row0…row0+rows (rows <= 64) as columns, its columns along the reduction. `sums`: of the codes, I8 only. */
   void (*packPanelAcross)(Kind, const Source&, size_t row0, size_t rows, const Rounder&, uint32_t* out, size_t steps, int32_t* sums);
 
+  /** sums (rows, count) of source rows row0… times `count` (1 to 4) rows of floats, which have zeros up to a multiple of 64. */
+  void (*dots)(const Source&, size_t row0, size_t rows, const Rounder&, const float* x, size_t stride, size_t count, float* sums);
   void (*norm)(const Norm&, size_t row0, size_t rows);
   /** dGain and dBias are this task's own sums, added to; null: not wanted. */
   void (*normBackward)(const Norm&, size_t row0, size_t rows, float* dGain, float* dBias);

@@ -34,6 +34,10 @@ struct PlainLine {
   const float* x;
   F operator()(size_t column, int lanes) const { return get(x + column, lanes); }
 };
+struct HalfLine {
+  const uint16_t* x;
+  F operator()(size_t column, int lanes) const { return lanes == W ? loadBf16(x + column) : loadBf16(x + column, lanes); }
+};
 struct CodedLine {
   const float* x;
   Coder code;
@@ -78,6 +82,8 @@ inline void withLines(const Source& s, const Rounder& r, Body body) {
       for (size_t i = 0; i < s.columns && i < 64; i += 16) __builtin_prefetch(here + 8 * s.stride + i);
     return PlainLine{here};
   });
+  else if (s.bf16 && !r.scales && !r.columnFactors && !r.rowFactors && !r.toBf16)
+    body([&](size_t row) { return HalfLine{static_cast<const uint16_t*>(s.data) + row * s.stride}; });
   else if (floats && !r.scales && !r.columnFactors) body([&](size_t row) { return RowFactorLine{x + row * s.stride, set(r.rowFactors[row])}; });
   else if (floats && !r.scales && !r.rowFactors) body([&](size_t row) { return ColumnFactorLine{x + row * s.stride, r.columnFactors}; });
   else if (floats && !r.columnFactors && !r.rowFactors && !r.perRow) {

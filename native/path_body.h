@@ -1,6 +1,7 @@
 // All kernels of one instruction path, as a table: a constant, so that no code of the path runs before it is chosen. A path's file defines PATH and PATH_NAME and includes this.
 #pragma once
 #include "attention_body.h"
+#include "dots_body.h"
 #include "pack_body.h"
 #include "product_body.h"
 #include "scores_body.h"
@@ -34,6 +35,7 @@ constexpr Ops table() {
   ops.packColumns = packColumnsOf;
   ops.packPanelsDown = packPanelsDownOf;
   ops.packPanelAcross = packPanelAcrossOf;
+  ops.dots = dots;
   ops.norm = norm;
   ops.normBackward = normBackward;
   ops.rotary = rotary;

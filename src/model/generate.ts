@@ -40,9 +40,13 @@ export function* generate(
   if (!(topK >= 1)) throw new RequestError(`top-k of ${topK} leaves no token, expected at least 1`)
   checkTokens(model.config, prompt.length, prompt)
   const window = windowOf(model)
+  // the weights stay as they are while a text is generated
+  const constant = { ...options, constant: true }
   const wholeWindow = Boolean(precision?.activations || precision?.kv)
   const longest = Math.min(window, prompt.length + count)
-  const reader = wholeWindow ? createRereader(model, kernels, options) : createReader(model, kernels, longest, options)
+  const reader = wholeWindow
+    ? createRereader(model, kernels, constant)
+    : createReader(model, kernels, longest, constant)
   const uniform = createUniform(seed, 'generate')
   const tokens = Array.from(prompt.subarray(Math.max(0, prompt.length - window)))
   let unread = tokens.length

@@ -88,6 +88,7 @@ function linearCalls(rows: number, inputs: number, outputs: readonly [number, nu
 const SHAPES: [number, number, [number, number]][] = [
   [0, 5, [3, 2]],
   [1, 1, [1, 1]],
+  [3, 150, [70, 33]],
   [5, 7, [3, 9]],
   [40, 130, [70, 33]],
   [200, 96, [128, 64]],
