@@ -1,5 +1,6 @@
 // Kills a study at random moments, its owner or its children, lets it go on each time, and compares the ledger at the
-// end, row by row, with the ledger of a study that nobody disturbed. `npm run chaos [kills] [seed]` does it at length.
+// end, row by row, with the ledger of a study that nobody disturbed; lets writes fail; kills a server. At length:
+// `npm run chaos [kills] [faults] [seed] [kills with a server]`.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { keyOf } from '../src/study/key.ts'
 import { openLedger } from '../src/study/ledger/open.ts'
 import { allMeasurements, allRuns } from '../src/study/ledger/queries.ts'
+import { startPostgres } from './postgres.ts'
 
 const owner = fileURLToPath(new URL('./study-owner.ts', import.meta.url))
 const spec = fileURLToPath(new URL('./study.yaml', import.meta.url))
@@ -164,6 +166,76 @@ export async function chaos({
   }
 }
 
+/** The same on a Postgres server that two workers share: kills the server (and starts it again), workers (and starts others) and their children. Null where no server is installed. */
+export async function serverChaos({
+  kills,
+  seed = 1,
+  log = () => {},
+}: {
+  kills: number
+  seed?: number
+  log?: (line: string) => void
+}): Promise<{ differences: string[]; serverKills: number } | null> {
+  const random = uniform(seed)
+  const root = mkdtempSync(join(tmpdir(), 'bitlaw-server-chaos-'))
+  const owners = new Set<ReturnType<typeof startOwner>>()
+  let postgres: ReturnType<typeof startPostgres>
+  try {
+    const calm = startOwner(join(root, 'calm'))
+    if ((await ended(calm)).code !== 0) throw new Error(`the undisturbed study failed: ${calm.output}`)
+    const expected = await ledgerRows(join(root, 'calm'))
+    const differences: string[] = []
+    let serverKills = 0
+    for (let done = 0, studies = 0; done < kills; studies++) {
+      postgres = startPostgres()
+      if (!postgres) return null
+      const { url } = postgres
+      const folder = join(root, `disturbed-${studies}`)
+      const start = () => owners.add(startOwner(folder, { env: { DATABASE_URL: url }, processes: 1, lease: 3 }))
+      for (let i = 0; i < 2; i++) start()
+      const running = () => [...owners].filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)
+      while (running().length) {
+        const failed = [...owners].find(({ exitCode }) => exitCode)
+        if (failed)
+          throw new Error(`a worker ended with status ${failed.exitCode} after ${done} kills: ${failed.output}`)
+        await sleep(200 + random() * 4000)
+        const children = childrenOf(folder)
+        if (done >= kills || !children.length || !running().length) continue
+        const kind = random()
+        if (kind < 0.4) {
+          postgres.kill()
+          await sleep(random() * 2000)
+          postgres.start()
+          serverKills++
+        } else if (kind < 0.6) {
+          running()[0].kill('SIGKILL')
+          start()
+        } else
+          try {
+            process.kill(children[Math.floor(random() * children.length)], 'SIGKILL')
+          } catch {
+            continue
+          }
+        done++
+      }
+      const rows = await ledgerRows(folder, url)
+      for (let i = 0; i < Math.max(rows.length, expected.length); i++)
+        if (rows[i] !== expected[i]) differences.push(`${expected[i]}\n  became ${rows[i]}`)
+      log(
+        `${done} kills (${serverKills} of servers) in ${studies + 1} studies on a server: ${differences.length} differences`,
+      )
+      owners.clear()
+      postgres.close()
+    }
+    return { differences, serverKills }
+  } finally {
+    for (const owner of owners) owner.kill('SIGKILL')
+    await Promise.all([...owners].map(ended))
+    postgres?.close()
+    rmSync(root, { recursive: true, force: true })
+  }
+}
+
 /** Lets a random write of the owner or of a child fail, `faults` times, each study to its end; returns what differed, and messages that no person can read. */
 export async function diskFaults({
   faults,
@@ -225,7 +297,7 @@ export async function diskFaults({
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [kills = '200', faults = '50', seed = '1'] = process.argv.slice(2)
+  const [kills = '200', faults = '50', seed = '1', serverKills = '50'] = process.argv.slice(2)
   const log = (line: string) => console.log(line)
   const killed =
     Number(kills) > 0 ? await chaos({ kills: Number(kills), seed: Number(seed), log }) : { differences: [] }
@@ -233,7 +305,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     Number(faults) > 0
       ? await diskFaults({ faults: Number(faults), seed: Number(seed), log })
       : { differences: [], unclear: [], errors: [] }
-  const wrong = [...killed.differences, ...faulted.differences, ...faulted.unclear]
+  const served =
+    Number(serverKills) > 0 ? await serverChaos({ kills: Number(serverKills), seed: Number(seed), log }) : null
+  const wrong = [...killed.differences, ...faulted.differences, ...faulted.unclear, ...(served?.differences ?? [])]
   for (const line of wrong) console.log(line)
   process.exit(wrong.length ? 1 : 0)
 }

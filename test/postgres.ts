@@ -67,6 +67,7 @@ export function startPostgres(): Postgres | undefined {
     start,
     kill,
     close() {
+      if (!existsSync(folder)) return
       if (existsSync(join(data, 'postmaster.pid'))) kill()
       rmSync(folder, { recursive: true, force: true })
     },

@@ -30,14 +30,14 @@ const MODELS = 6
 /** Of these, so many with each part rounded. */
 const ROUNDED_MODELS = 3
 /** Models of more operations a sequence take too long to be tried. */
-const SEQUENCE_FLOPS = 1e10
+const SEQUENCE_FLOPS = 5e9
 /** Where a study has no model that can be tried, these widths speak for it. */
 const WIDTHS = [32, 128, 512]
-/** The calibration ends after so long; what it has not come to is taken from what it has. */
-const DEADLINE_SECONDS = 20
+/** After so much processor time roundings, after twice as much formats, are no longer tried; what is missing is taken from what is there. */
+const DEADLINE_SECONDS = 4
 /** One thing is repeated for so long. */
-const REPEAT_SECONDS = 0.06
-const QUANTIZE_SECONDS = 0.01
+const REPEAT_SECONDS = 0.03
+const QUANTIZE_SECONDS = 0.005
 /** Formats of a method of which each is timed; the others count as the first. */
 const FORMATS = { rtn: 200, gptq: 2, awq: 2 }
 const CALIBRATION_TOKENS = 65_536
@@ -168,7 +168,7 @@ async function timeQuantizing(
   runs: readonly PlannedRun[],
   probes: readonly Probe[],
   kernels: Kernels,
-  isLate: () => boolean,
+  isLate: (times?: number) => boolean,
 ): Promise<Record<string, QuantizeTiming>> {
   const asked = new Map<QuantizeSpec['methods'][number], Map<string, QuantizeSpec>>()
   // An entry's own condition does not matter for its speed.
@@ -203,7 +203,7 @@ async function timeQuantizing(
     let first: { format: string; seconds: number } | undefined
     let tried = 0
     for (const [format, entry] of formats) {
-      if (tried++ >= FORMATS[method] || (first && isLate())) break
+      if (tried++ >= FORMATS[method] || (first && isLate(2))) break
       const time = await seconds(middle, format, entry)
       if (time === null) continue
       first ??= { format, seconds: time }
@@ -211,7 +211,7 @@ async function timeQuantizing(
     }
     for (const probe of first ? probes : []) {
       if (probe === middle) curve.push({ flops: middle.flops, seconds: first!.seconds })
-      else if (!isLate()) {
+      else if (!isLate(2)) {
         const time = await seconds(probe, first!.format, formats.get(first!.format)!)
         if (time !== null) curve.push({ flops: probe.flops, seconds: time })
       }
@@ -223,22 +223,25 @@ async function timeQuantizing(
 
 async function measure(spec: Spec, runs: readonly PlannedRun[], kernels: Kernels): Promise<Rates> {
   const began = processorSeconds()
-  const isLate = () => processorSeconds() - began > DEADLINE_SECONDS
+  const isLate = (times = 1) => processorSeconds() - began > times * DEADLINE_SECONDS
   const probes = probesOf(runs, kernels)
-  const none = { name: '', precision: modelPrecision(precisionSchema.parse({})) }
-  const quantize = await timeQuantizing(spec, runs, probes, kernels, isLate)
   const timings: Timing[] = []
-  for (const { name, precision } of [none, ...roundings(runs)])
-    for (const probe of name === '' ? probes : spread(probes, ROUNDED_MODELS)) {
-      if (name !== '' && isLate()) break
-      const seconds = {
-        ...(await timeTraining(probe, precision, kernels)),
-        // Weights are rounded once before they are scored.
-        ...(name.startsWith('weights') ? {} : await timeScoring(spec, probe, precision, kernels)),
-      }
-      timings.push({ flops: probe.flops, rounding: name, seconds })
+  const time = async (name: string, precision: Precision, probe: Probe) => {
+    const seconds = {
+      ...(await timeTraining(probe, precision, kernels)),
+      // Weights are rounded once before they are scored.
+      ...(name.startsWith('weights') ? {} : await timeScoring(spec, probe, precision, kernels)),
     }
-  return { timings, quantize }
+    timings.push({ flops: probe.flops, rounding: name, seconds })
+  }
+  for (const probe of probes) await time('', modelPrecision(precisionSchema.parse({})), probe)
+  // Each part rounded on a model of the middle, then on the smallest and on the largest.
+  const some = spread(probes, ROUNDED_MODELS)
+  const middle = some.splice(some.length >> 1, 1)
+  const rounded = roundings(runs)
+  for (const probe of [...middle, ...some])
+    for (const { name, precision } of rounded) if (!isLate()) await time(name, precision, probe)
+  return { timings, quantize: await timeQuantizing(spec, runs, probes, kernels, isLate) }
 }
 
 /** A machine that was busy at the first measurement is faster at the next: they are made again after so long, and the faster counts. */
@@ -268,7 +271,7 @@ export async function calibrate(spec: Spec, runs: readonly PlannedRun[]): Promis
     quantize: spec.quantize,
     evaluate: spec.evaluate,
   }
-  const id = keyOf({ machine: machineRecord(), isa: kernels.isa, build: kernels.build, work, version: 3 })
+  const id = keyOf({ machine: machineRecord(), isa: kernels.isa, build: kernels.build, work, version: 4 })
   const path = join(cacheFolder(), 'calibration', `${id.slice(0, 16)}.json`)
   const before = readJson<{ rates: Rates; at: number }>(path)
   if (before && Date.now() / 1000 - before.at < FRESH_SECONDS) return before.rates

@@ -64,6 +64,16 @@ function interpolate(points: readonly { flops: number; seconds: number }[], flop
   return low.seconds * (high.seconds / low.seconds) ** share
 }
 
+/** By how much a rounding makes a token dearer: between measured points on straight lines over the logarithm of the operations, beyond them the nearest. */
+function interpolateRatio(points: readonly { flops: number; ratio: number }[], flops: number): number {
+  if (!points.length) return 1
+  const above = points.findIndex(point => point.flops >= flops)
+  if (above <= 0) return points[above === 0 ? 0 : points.length - 1].ratio
+  const [low, high] = [points[above - 1], points[above]]
+  const share = Math.log(flops / low.flops) / Math.log(high.flops / low.flops)
+  return low.ratio + share * (high.ratio - low.ratio)
+}
+
 /** Seconds of one core, by kind of work. */
 export interface RunSeconds {
   training: number
@@ -102,15 +112,24 @@ export function createCosts(spec: Spec, rates: Rates): (run: PlannedRun) => RunS
         [...(points.get(id) ?? []), { flops, seconds: value }].sort((a, b) => a.flops - b.flops),
       )
     }
+  const ratios = new Map<string, { flops: number; ratio: number }[]>()
+  for (const [id, list] of points) {
+    const plain = points.get(`${id.slice(0, id.indexOf(' '))} `) ?? []
+    const pairs = list.flatMap(({ flops, seconds }) => {
+      const base = interpolate(plain, flops)
+      return base ? [{ flops, ratio: seconds / base }] : []
+    })
+    ratios.set(id, pairs)
+  }
   const known = new Map<string, number>()
-  /** Each rounded part adds what it added alone. */
+  /** Each rounded part adds the share that it added alone. */
   const perToken = (activity: Activity, roundings: readonly string[], flops: number): number => {
     const id = `${activity} ${roundings.join(',')} ${flops}`
     const before = known.get(id)
     if (before !== undefined) return before
     const plain = interpolate(points.get(`${activity} `) ?? [], flops) ?? 0
-    const extra = roundings.map(name => (interpolate(points.get(`${activity} ${name}`) ?? [], flops) ?? plain) - plain)
-    const seconds = plain + extra.reduce((sum, more) => sum + Math.max(0, more), 0)
+    const extra = roundings.map(name => interpolateRatio(ratios.get(`${activity} ${name}`) ?? [], flops) - 1)
+    const seconds = plain * (1 + extra.reduce((sum, more) => sum + Math.max(0, more), 0))
     known.set(id, seconds)
     return seconds
   }

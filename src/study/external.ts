@@ -26,6 +26,34 @@ interface ExternalResult {
   warnings?: string[]
 }
 
+const NUMBERS = [
+  'n',
+  'nTotal',
+  'lossStandardError',
+  'trainLoss',
+  'uniqueTokens',
+  'epochs',
+  'tokensPerSecond',
+  'seconds',
+]
+
+/** What of a trainer's document is not of its type, as `'n' "many", expected a number`; absent and null fields are no error. */
+function oddField(result: unknown): string | undefined {
+  if (typeof result !== 'object' || Array.isArray(result)) return 'no record, expected { "loss": …, "d": … }'
+  const record = result as Record<string, unknown>
+  const check = (names: readonly string[], type: string, expected: string) => {
+    const name = names.find(one => record[one] !== undefined && record[one] !== null && typeof record[one] !== type)
+    return name === undefined ? undefined : `'${name}' ${JSON.stringify(record[name])}, expected ${expected}`
+  }
+  const warnings = record['warnings'] ?? []
+  return (
+    check(NUMBERS, 'number', 'a number') ??
+    check(['checkpoint', 'isa', 'build'], 'string', 'a text') ??
+    check(['diverged'], 'boolean', 'true or false') ??
+    (Array.isArray(warnings) ? undefined : `'warnings' ${JSON.stringify(warnings)}, expected a list of texts`)
+  )
+}
+
 /** A command line with {config} and {out} replaced, each quoted for the shell. */
 export function commandLine(template: string, config: string, out: string): string {
   const quote = (text: string) => (process.platform === 'win32' ? `"${text}"` : `'${text.replaceAll("'", "'\\''")}'`)
@@ -116,6 +144,8 @@ export async function externalTask(
     return failed(`the trainer's result.json is not JSON`)
   }
   if (!result) return failed('the trainer left no result.json in {out}')
+  const odd = oddField(result)
+  if (odd) return failed(`the trainer's result.json has ${odd}`)
   const loss = typeof result.loss === 'number' && Number.isFinite(result.loss) ? result.loss : null
   if (loss === null && !result.diverged) return failed(`the trainer's result.json has no number 'loss'`)
   if (!(result.d > 0)) return failed(`the trainer's result.json has no number 'd'`)
@@ -138,8 +168,8 @@ export async function externalTask(
     {
       ...base,
       state: 'done',
-      ...(n === undefined ? {} : { n }),
-      ...(nTotal === undefined ? {} : { nTotal }),
+      ...(n ? { n } : {}),
+      ...(nTotal ? { nTotal } : {}),
       d,
       loss,
       lossStandardError,

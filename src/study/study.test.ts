@@ -247,7 +247,8 @@ test('someone else’s trainer gets the configuration and its results are runs; 
 const [config, out] = process.argv.slice(2)
 const { tokens, seed, model } = JSON.parse(readFileSync(config, 'utf8'))
 if (seed === 1 && !process.env.DEVICE) { console.error('no such device'); process.exit(3) }
-writeFileSync(out + '/result.json', JSON.stringify({ loss: 2 + 1 / model.layers, d: tokens, n: 1234 }))`,
+const n = process.env.MANY ? 'many' : 1234
+writeFileSync(out + '/result.json', JSON.stringify({ loss: 2 + 1 / model.layers, d: tokens, n }))`,
   )
   const file = join(root, 'external.yaml')
   const text = readFileSync(spec, 'utf8')
@@ -268,6 +269,12 @@ writeFileSync(out + '/result.json', JSON.stringify({ loss: 2 + 1 / model.layers,
   )
   const again = await command(['study', 'run', file, '--retry-failed', '--json'], { env: { DEVICE: '1' } })
   expect(JSON.parse(again.stdout)).toMatchObject({ runs: 8, failed: 0 })
+  const env = { DEVICE: '1', MANY: '1' }
+  const odd = await command(['study', 'run', file, '--out', 'odd', '--json'], { env })
+  expect(JSON.parse(odd.stdout)).toMatchObject({ runs: 8, failed: 8 })
+  expect((await readStudy(join(root, 'odd'))).runs[0].reason).toBe(
+    `the trainer's result.json has 'n' "many", expected a number`,
+  )
 })
 
 test('the published JSON Schema is that of the reader, and the studies here fit it', () => {
