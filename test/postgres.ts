@@ -46,7 +46,18 @@ export function startPostgres(): Postgres | undefined {
   }
   run(initdb, ['-D', data, '-U', 'bitlaw', '-A', 'trust', '--no-sync', '-E', 'UTF8'])
   const settings = `-k ${folder} -c listen_addresses='' -c fsync=off`
-  const start = () => run(control, ['-D', data, '-w', '-t', '120', '-l', join(folder, 'log'), '-o', settings, 'start'])
+  const log = join(folder, 'log')
+  const start = () => {
+    // A connection that was being made while the last server was killed holds its memory until it notices.
+    for (let attempt = 1; ; attempt++)
+      try {
+        return run(control, ['-D', data, '-w', '-t', '120', '-l', log, '-o', settings, 'start'])
+      } catch {
+        const last = existsSync(log) ? readFileSync(log, 'utf8').trim().split('\n').slice(-5).join('\n') : 'no log'
+        if (attempt === 20) throw new Error(`the server does not start: ${last}`)
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)
+      }
+  }
   const kill = () => {
     const server = Number(readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[0])
     const listed = spawnSync('ps', ['-o', 'pid=', '--ppid', String(server)], { encoding: 'utf8' }).stdout

@@ -36,8 +36,10 @@ const WIDTHS = [32, 128, 512]
 /** After so much processor time roundings, after twice as much formats, are no longer tried; what is missing is taken from what is there. */
 const DEADLINE_SECONDS = 4
 /** One thing is repeated for so long. */
-const REPEAT_SECONDS = 0.03
+const REPEAT_SECONDS = 0.05
 const QUANTIZE_SECONDS = 0.005
+/** What a study does for minutes is compiled by then; so often everything is done once before it is timed. */
+const WARM_UPS = 5
 /** Formats of a method of which each is timed; the others count as the first. */
 const FORMATS = { rtn: 200, gptq: 2, awq: 2 }
 const CALIBRATION_TOKENS = 65_536
@@ -50,7 +52,7 @@ interface Probe {
   model: Model
 }
 
-/** Processor seconds of one repetition, after one that is not counted: the median, which knows of the collector's work and not of a moment's disturbance. */
+/** Processor seconds of one repetition, after one that is not counted: the lower quartile, because what disturbs only ever adds. */
 async function usual(work: () => unknown, seconds = REPEAT_SECONDS): Promise<number> {
   await work()
   const times: number[] = []
@@ -61,7 +63,7 @@ async function usual(work: () => unknown, seconds = REPEAT_SECONDS): Promise<num
     times.push(end - start)
     start = end
   }
-  return times.sort((a, b) => a - b)[times.length >> 1]
+  return times.sort((a, b) => a - b)[times.length >> 2]
 }
 
 function probesOf(runs: readonly PlannedRun[], kernels: Kernels): Probe[] {
@@ -234,6 +236,9 @@ async function measure(spec: Spec, runs: readonly PlannedRun[], kernels: Kernels
     }
     timings.push({ flops: probe.flops, rounding: name, seconds })
   }
+  // Code that has just been loaded is slow: the smallest model's first times are forgotten.
+  for (let i = 0; i < WARM_UPS; i++) await time('', modelPrecision(precisionSchema.parse({})), probes[0])
+  timings.length = 0
   for (const probe of probes) await time('', modelPrecision(precisionSchema.parse({})), probe)
   // Each part rounded on a model of the middle, then on the smallest and on the largest.
   const some = spread(probes, ROUNDED_MODELS)
