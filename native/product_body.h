@@ -94,11 +94,15 @@ void tile(const uint32_t* rows, size_t rowStride, size_t stepStride, const uint3
       for (int v = 0; v < VECTORS; v++) sums[r][v] = Units::add(sums[r][v], word, columns[v]);
     }
   }
-  if (e.scale == 1 && !e.rowScales && !e.columnScales && !e.bias && !add && columnsLeft >= VECTORS * W) {
+  if (e.scale == 1 && !e.rowScales && !e.columnScales && !e.bias && columnsLeft >= VECTORS * W) {
 #pragma GCC unroll 16
     for (int r = 0; r < ROWS; r++)
 #pragma GCC unroll 4
-      for (int v = 0; v < VECTORS; v++) store(out + static_cast<size_t>(r) * outStride + v * W, Units::floats(sums[r][v]));
+      for (int v = 0; v < VECTORS; v++) {
+        const size_t at = static_cast<size_t>(r) * outStride + static_cast<size_t>(v) * W;
+        const F sum = Units::floats(sums[r][v]);
+        store(out + at, add ? sum + load(add + at) : sum);
+      }
     return;
   }
 #pragma GCC unroll 16
