@@ -68,7 +68,7 @@ test('a model that exists is scored and quantized beside those that are trained;
     'brought.yaml',
     `${base('brought')}models: [ { family: llama, width: 16, layers: 1, heads: 2, hidden: 32, context: 32 } ]
 checkpoints: [ { model: "${model}", d: 300e6, corpus: stories } ]
-quantize: { methods: [rtn, gptq], formats: [int4@32], calibration: { tokens: 2048 } }
+quantize: { methods: [rtn, gptq], formats: [int4@16], calibration: { tokens: 2048 } }
 evaluate: { tokens: 600, kl: true }
 `,
   )
