@@ -55,7 +55,10 @@ export async function studyStatus(folder: string, url = process.env['DATABASE_UR
     const planned = (await findStudy(study.ledger, study.spec.name))?.planned as Planned | undefined
     const none: Planned = { hash: '', runs: 0, measurements: 0, jobs: 0, flops: 0, seconds: 0 }
     const { left: _, ...counts } = await statusFromLedger(study.ledger, study.spec.name, planned ?? none, 0)
-    return { ...counts, running: [], updatedAt: new Date().toISOString() }
+    // Nobody holds the folder: what the ledger still calls running was killed, and waits for the next owner.
+    const { running, waiting, ...ended } = counts.runs
+    const runs = url ? counts.runs : { ...ended, running: 0, waiting: waiting + running }
+    return { ...counts, runs, running: [], updatedAt: new Date().toISOString() }
   } finally {
     await study.close()
   }

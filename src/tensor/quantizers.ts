@@ -15,7 +15,6 @@ export type { EncodedArrays } from './quantize-scaled.ts'
 
 /** Encoders and decoders on a fixed number of threads. */
 export interface Quantizers {
-  readonly name: 'native' | 'reference'
   encode(
     x: Float32Array,
     shape: readonly number[],
@@ -34,7 +33,6 @@ export function createNativeQuantizers({ threads, isa }: { threads: number; isa?
   const native: Native = { addon, engine }
 
   return {
-    name: 'native',
     encode(x, shape, spelling, options = {}, into = {}) {
       const format = parseFormat(spelling)
       const size = shape.reduce((a, b) => a * b, 1)
@@ -61,16 +59,4 @@ export function createNativeQuantizers({ threads, isa }: { threads: number; isa?
       return out
     },
   }
-}
-
-/** The definition as quantizers. */
-export const REFERENCE_QUANTIZERS: Quantizers = {
-  name: 'reference',
-  encode: (x, shape, format, options) => encode(x, shape, format, options),
-  decode(encoded, out) {
-    const decoded = decode(encoded)
-    if (!out) return decoded
-    out.set(decoded)
-    return out
-  },
 }
