@@ -197,9 +197,10 @@ test.skipIf(!small)(
         ...scoring,
         precision: { ...model.precision!, weights: null },
       }).loss
-      expect(rows[0].lossBefore).toBeCloseTo(before, 10)
-      expect(rows[0].loss).toBeCloseTo(after, 10)
-      expect(rows[0].lossChange).toBeCloseTo(after - before, 10)
+      // Losses with and without logits in memory sum in different orders.
+      expect(rows[0].lossBefore).toBeCloseTo(before, 6)
+      expect(rows[0].loss).toBeCloseTo(after, 6)
+      expect(rows[0].lossChange).toBeCloseTo(after - before, 6)
       // As it was trained is not as its masters are: the reference would else be another model.
       expect(
         Math.abs(before - evaluateText(model, kernels, text, { ...scoring, precision: null }).loss),
