@@ -68,6 +68,14 @@ export function isStarting(error: unknown): boolean {
   return /^57P0[123]$/.test(code ?? '') || (cause !== undefined && isStarting(cause))
 }
 
+/** Whether a connection broke after it was made. */
+export function isLost(error: unknown): boolean {
+  const { code, message, cause } = error as AnyError
+  if (/^(ECONNRESET|EPIPE)$/.test(code ?? '')) return true
+  if (/connection terminated unexpectedly|server closed the connection/i.test(message ?? '')) return true
+  return cause !== undefined && isLost(cause)
+}
+
 /** Does a piece of database work: on a server again and again for five minutes while the server is away; an embedded database's failure becomes a sentence. */
 export async function patiently<T>(ledger: Ledger, work: () => Promise<T>): Promise<T> {
   const until = Date.now() + PATIENCE_MS

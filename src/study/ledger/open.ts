@@ -6,7 +6,7 @@ import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
 import { drizzle as drizzlePglite } from 'drizzle-orm/pglite'
 import { RequestError } from '../../formats/error.ts'
 import { MachineError, machineError, makeFolder } from '../files.ts'
-import { explain, isPassing, isStarting } from './errors.ts'
+import { explain, isLost, isPassing, isStarting } from './errors.ts'
 import { migrate } from './migrations.ts'
 import * as schema from './schema.ts'
 
@@ -32,7 +32,7 @@ export interface Ledger extends Connection {
 /** A connection that is not made, and a query that is not answered, in so long are taken as lost. */
 const CONNECT_MS = 10_000
 const ANSWER_MS = 60_000
-/** A server that is starting up is waited for so long. */
+/** A server that is starting up, or breaks off while a ledger is opened, is waited for so long. */
 const STARTING_MS = 60_000
 
 type Values = readonly unknown[]
@@ -148,12 +148,15 @@ export async function openLedger(folder: string, url: string | undefined): Promi
   }
   try {
     const until = Date.now() + STARTING_MS
+    let seen = false
     for (let done = false; !done; ) {
       try {
         await ledger.transaction(migrate)
         done = true
       } catch (error) {
-        if (!isStarting(error) || Date.now() > until) throw error
+        // Where nobody answers the address is wrong; a server that answered, or broke off, comes back.
+        seen ||= isStarting(error) || isLost(error)
+        if (!seen || !isPassing(error) || Date.now() > until) throw error
         await new Promise(resolve => setTimeout(resolve, 500))
       }
     }
