@@ -5,7 +5,7 @@ import { tokenizeText } from '../evaluate/loss.ts'
 import { type Format, parseFormat, printFormat, RequestError } from '../formats/index.ts'
 import { joinsQkv } from '../model/families/gguf.ts'
 import type { LoadedModel } from '../model/load.ts'
-import type { Model } from '../model/model.ts'
+import { type Model, sizeOf } from '../model/model.ts'
 import { allocate } from '../quantize/allocate.ts'
 import { expandFormats } from '../quantize/formats.ts'
 import { importanceOf, readImatrix } from '../quantize/imatrix.ts'
@@ -13,7 +13,7 @@ import { fileNames, plainBits, plainType } from '../quantize/output.ts'
 import { account, type Method, type QuantizeOptions, tensorBits } from '../quantize/quantize.ts'
 import { RECIPES, type Recipe, recipeFormat } from '../quantize/recipes.ts'
 import { fusedFormat, rotateModel, rotationObstacle } from '../quantize/rotate.ts'
-import { selectTensors } from '../quantize/select.ts'
+import { type Chosen, selectTensors } from '../quantize/select.ts'
 import { measureChoices } from '../quantize/sensitivity.ts'
 import { defaultSolvers } from '../quantize/solvers.ts'
 import { parseQuantity } from '../table/quantity.ts'
@@ -122,6 +122,27 @@ export function dryRun(model: LoadedModel, plan: Plan, method: Method, out?: str
   }
 }
 
+/** Bits that are left for the tensors named `free`, when the other chosen ones (embeddings) have theirs. */
+function budgetOf(
+  { targetBits, targetSize, out }: PlanOptions,
+  model: LoadedModel,
+  chosen: readonly Chosen[],
+  free: ReadonlySet<string>,
+): number {
+  const tensors = chosen.map(({ spec, format }) => ({
+    name: spec.name,
+    format: printFormat(format),
+    shape: spec.shape,
+    bits: free.has(spec.name) ? 0 : tensorBits(format, spec.shape),
+    squaredError: 0,
+    outputError: null,
+  }))
+  if (targetBits !== undefined)
+    return tensors.reduce((sum, { shape, bits }) => sum + Number(targetBits) * sizeOf(shape) - bits, 0)
+  const bytes = parseQuantity(targetSize ?? '', 'bytes', 'target size')
+  return bytes * 8 - account(model, tensors, { storedBits: plainBits(model, out) }).totalBits
+}
+
 /** Formats by budget, for the tensors that are selected. */
 export async function budgetPlan(
   options: PlanOptions,
@@ -133,6 +154,22 @@ export async function budgetPlan(
   const free = chosen.filter(
     ({ spec }) => !(options.embeddings && (spec.kind === 'embedding' || spec.name === 'head.weight')),
   )
+  const target = options.targetBits ?? options.targetSize ?? ''
+  const sizes = free.map(({ spec }) => menu.map(format => tensorBits(format, spec.shape)))
+  const smallest = sizes.reduce((sum, bits) => sum + Math.min(...bits), 0)
+  const largest = sizes.reduce((sum, bits) => sum + Math.max(...bits), 0)
+  const budget = budgetOf(options, model, chosen, new Set(free.map(({ spec }) => spec.name)))
+  if (!(budget > 0)) throw new RequestError(`target ${target} leaves no bits for the quantized tensors`)
+  if (budget < smallest)
+    throw new RequestError(
+      `target ${target} is below the smallest formats of the menu, ${menu.map(printFormat).join(', ')}`,
+    )
+  if (options.targetBits !== undefined && budget > largest) {
+    const given = Number(target) - (budget - largest) / chosen.reduce((sum, { spec }) => sum + sizeOf(spec.shape), 0)
+    throw new RequestError(
+      `target bits '${target}' is above what the largest formats of the menu take, ${Number(given.toFixed(4))} bits per parameter, expected at most that or a larger --menu`,
+    )
+  }
   const source = options.calibration ?? options.evaluate
   const threads = optionalWhole(options.threads, '--threads') ?? availableParallelism()
   const measured =
@@ -152,36 +189,8 @@ export async function budgetPlan(
     spec => importance && importanceOf(importance, spec),
   )
   progress.stop()
-  const parameters = free.reduce((sum, { spec }) => sum + spec.shape.reduce((a, b) => a * b, 1), 0)
-  let budget: number
-  if (options.targetBits !== undefined) budget = Number(options.targetBits) * parameters
-  else {
-    const bytes = parseQuantity(options.targetSize ?? '', 'bytes', 'target size')
-    const kept = account(
-      model,
-      free.map(({ spec, format }) => ({
-        name: spec.name,
-        format: printFormat(format),
-        shape: spec.shape,
-        bits: 0,
-        squaredError: 0,
-        outputError: null,
-      })),
-      {
-        storedBits: plainBits(model, options.out),
-      },
-    ).totalBits
-    budget = bytes * 8 - kept
-  }
-  if (!(budget > 0))
-    throw new RequestError(
-      `target ${options.targetBits ?? options.targetSize} leaves no bits for the quantized tensors`,
-    )
   const found = allocate(choices, budget)
-  if (!found)
-    throw new RequestError(
-      `target ${options.targetBits ?? options.targetSize} is below the smallest formats of the menu, ${menu.map(printFormat).join(', ')}`,
-    )
+  if (!found) throw new Error('the budget does not fit')
   const formats = new Map(free.map(({ spec }, t) => [spec.name, choices[t][found.chosen[t]].format]))
   const rows = free.map(({ spec }, t) => {
     const choice = choices[t][found.chosen[t]]
@@ -189,7 +198,7 @@ export async function budgetPlan(
     return [
       spec.name,
       choice.format,
-      (choice.bits / spec.shape.reduce((a, b) => a * b, 1)).toFixed(3),
+      (choice.bits / sizeOf(spec.shape)).toFixed(3),
       choice.loss.toExponential(2),
       least.loss.toExponential(2),
     ]
@@ -200,10 +209,7 @@ export async function budgetPlan(
       format: spec => formats.get(spec.name) ?? null,
       selection,
     },
-    table: table(
-      ['tensor', 'format', 'bits', measured ? 'KL there' : 'relative error there', `in ${printFormat(menu[0])}`],
-      rows,
-    ),
+    table: table(['tensor', 'format', 'bits', measured ? 'KL there' : 'relative error there', 'in the smallest'], rows),
     gap: found.gap,
   }
 }

@@ -118,3 +118,27 @@ test.skipIf(!stories)('a dry run says the size of the file', () => {
   file.close()
   expect(bytes).toBe(said.totalBits / 8)
 })
+
+test.skipIf(!stories)(
+  'a budget is kept with the embeddings in it, and one that the menu cannot fill is an error',
+  () => {
+    const dry = (...options: string[]) =>
+      spawnSync('node', ['bin/bitlaw', 'quantize', model, '--menu', 'int8@64,int{2,3,4}@64', '--dry-run', ...options], {
+        encoding: 'utf8',
+      })
+    const embeddings = ['--embeddings', 'int8@channel']
+    const said = JSON.parse(dry('--target-bits', '5', ...embeddings, '--json').stdout)
+    expect(said.bitsPerParameter).toBeLessThanOrEqual(5)
+    expect(said.bitsPerParameter).toBeGreaterThan(4.95)
+    // A size that this choice just fits gives it again.
+    const bytes = Math.ceil(said.totalBits / 8)
+    expect(JSON.parse(dry('--target-size', `${bytes}`, ...embeddings, '--json').stdout).tensors).toEqual(said.tensors)
+    expect(dry('--target-bits', '99').stderr).toContain("target bits '99' is above")
+    expect(dry('--target-bits', '99').stderr).toContain('8.25 bits')
+    expect(JSON.parse(dry('--target-bits', '8.25', '--json').stdout).bitsPerParameter).toBe(8.25)
+    expect(dry('--target-bits', '2').stderr).toContain('below the smallest')
+    const shown = dry('--target-bits', '4').stdout
+    expect(shown).toContain('layers.7.down.weight')
+    expect(shown).toContain('headers, config and tokenizer')
+  },
+)

@@ -104,7 +104,7 @@ export function register(command: Command): void {
     .option('--seed <n>', 'of +hadamard and +sr', '0')
     .option('--threads <n>', 'threads of the kernels')
     .option('--ignore-config <keys...>', 'keys of config.json to go on without')
-    .option('--dry-run', 'exact sizes, nothing computed or written')
+    .option('--dry-run', 'exact sizes of the tensors; nothing is quantized or written')
     .option('--json', 'print one JSON document')
     .action(quantizeCommand)
 }
@@ -158,18 +158,22 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
   if (options.out === undefined && options.evaluate === undefined && !options.dryRun && plans.length > 0)
     throw new RequestError('nothing to do with the result, give --out PATH or --evaluate TEXT (or --dry-run)')
   if (options.dryRun) {
-    const documents = plans.map(plan => dryRun(model, plan, method, options.out))
+    const documents = plans.map(plan => ({
+      ...dryRun(model, plan, method, options.out),
+      ...(budget && { gap: budget.gap }),
+    }))
+    if (budget && !options.json) printText(describeBudget(budget))
     if (options.json) printJson(documents.length === 1 ? documents[0] : documents)
     else
       printText(
         table(
           ['format', 'bits per parameter', 'model'],
-          documents.map(each => [
+          documents.map((each: Record<string, unknown>) => [
             String(each['format']),
             Number(each['bitsPerParameter']).toFixed(4),
             printQuantity(Number(each['bytes']), 'bytes'),
           ]),
-        ),
+        ) + '\n\nof the tensors alone: headers, config and tokenizer (and what --act-order stores) come on top',
       )
     return
   }
@@ -310,8 +314,12 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
     printJson(text ? documents : documents[0])
     return
   }
-  if (budget) printText(`${budget.table}\n\noptimal to a gap of ${(100 * budget.gap).toPrecision(2)}%\n`)
+  if (budget) printText(describeBudget(budget))
   printText(describe(documents, options))
+}
+
+function describeBudget({ table, gap }: { table: string; gap: number }): string {
+  return `${table}\n\n${gap === 0 ? 'optimal' : `optimal to a gap of ${(100 * gap).toPrecision(2)}%`}\n`
 }
 
 function describe(documents: readonly Record<string, unknown>[], options: Options): string {
