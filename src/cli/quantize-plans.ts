@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { tokenizeText } from '../evaluate/loss.ts'
 import { type Format, parseFormat, printFormat, RequestError } from '../formats/index.ts'
+import { parameterSpecs } from '../model/config.ts'
 import { joinsQkv } from '../model/families/gguf.ts'
 import type { LoadedModel } from '../model/load.ts'
 import { type Model, sizeOf } from '../model/model.ts'
@@ -98,8 +99,13 @@ export function fusePlan(model: LoadedModel, plan: Plan, seed: number): { plan: 
   return { plan: fused, model: rotateModel(model, seed, stored) }
 }
 
-/** Sizes alone. */
-export function dryRun(model: LoadedModel, plan: Plan, method: Method, out?: string): Record<string, unknown> {
+/** Sizes alone; `bytes` are those of the tensors that would be written. */
+export function dryRun(
+  model: LoadedModel,
+  plan: Plan,
+  method: Method,
+  { out, dequantize }: { out?: string; dequantize?: boolean } = {},
+): Record<string, unknown> {
   const tensors = selectTensors(model.config, plan.format, plan.selection, fileNames(model)).map(
     ({ spec, format }) => ({
       name: spec.name,
@@ -116,7 +122,10 @@ export function dryRun(model: LoadedModel, plan: Plan, method: Method, out?: str
     method,
     bitsPerParameter,
     totalBits,
-    bytes: Math.ceil(totalBits / 8),
+    // Plain numbers are bf16, whatever the format.
+    bytes: dequantize
+      ? parameterSpecs(model.config).reduce((sum, { shape }) => sum + 2 * sizeOf(shape), 0)
+      : Math.ceil(totalBits / 8),
     tensors: tensors.map(({ name, format, bits }) => ({ name, format, bits })),
     dryRun: true,
   }

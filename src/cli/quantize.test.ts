@@ -117,6 +117,15 @@ test.skipIf(!stories)('a dry run says the size of the file', () => {
   const bytes = file.names.reduce((sum, name) => sum + file.info(name).bytes, 0)
   file.close()
   expect(bytes).toBe(said.totalBits / 8)
+  // Dequantized, all numbers have two bytes.
+  const plain = ['--format', 'nf4@64', '--dequantize']
+  const inBf16 = spawnSync('node', [...line(out, plain), '--dry-run', '--json'], { encoding: 'utf8' })
+  run(out, plain)
+  const numbers = openSafetensors(join(out, 'model.safetensors'))
+  expect(JSON.parse(inBf16.stdout).bytes).toBe(numbers.names.reduce((sum, name) => sum + numbers.info(name).bytes, 0))
+  numbers.close()
+  const refused = spawnSync('node', line(join(folder, 'x.gguf'), plain), { encoding: 'utf8' })
+  expect(refused.stderr).toContain('--dequantize writes a folder')
 })
 
 test.skipIf(!stories)(

@@ -143,6 +143,8 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
     throw new RequestError('nothing to quantize to, give --format F, --recipe NAME, --target-bits B or --target-size S')
   if (options.format !== undefined)
     for (const word of expandFormats(options.format)) if (!RECIPES.includes(word as Recipe)) parseFormat(word)
+  if (options.dequantize && options.out?.endsWith('.gguf'))
+    throw new RequestError(`--dequantize writes a folder of bf16 numbers, not '${options.out}'`)
   if (options.evaluate !== undefined) readText(options.evaluate)
   const threads = optionalWhole(options.threads, '--threads') ?? availableParallelism()
 
@@ -159,7 +161,7 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
     throw new RequestError('nothing to do with the result, give --out PATH or --evaluate TEXT (or --dry-run)')
   if (options.dryRun) {
     const documents = plans.map(plan => ({
-      ...dryRun(model, plan, method, options.out),
+      ...dryRun(model, plan, method, options),
       ...(budget && { gap: budget.gap }),
     }))
     if (budget && !options.json) printText(describeBudget(budget))
@@ -173,7 +175,8 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
             Number(each['bitsPerParameter']).toFixed(4),
             printQuantity(Number(each['bytes']), 'bytes'),
           ]),
-        ) + '\n\nof the tensors alone: headers, config and tokenizer (and what --act-order stores) come on top',
+        ) +
+          '\n\nof the tensors alone: headers, config and tokenizer come on top, and the shapes and orders of columns that layouts of other tools store',
       )
     return
   }
