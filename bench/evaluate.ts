@@ -48,8 +48,15 @@ function toBf16(values: Float32Array): Uint16Array {
 function makeModel(shape: Shape, compute: Compute): Model {
   const { width, layers, heads, kvHeads, hidden, vocab, context, tied } = shape
   const section = modelSchema.parse({
-    family: 'llama', width, layers, heads, hidden, context, ...(kvHeads && { kvHeads }), ...(tied && { tied }),
-  }) // biome-ignore format: one line
+    family: 'llama',
+    width,
+    layers,
+    heads,
+    hidden,
+    context,
+    ...(kvHeads && { kvHeads }),
+    ...(tied && { tied }),
+  })
   const config = modelConfig(section, vocab)
   const parameters = new Map<string, Weights>()
   for (const { name, shape: sizes, kind } of parameterSpecs(config)) {

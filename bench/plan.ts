@@ -75,7 +75,9 @@ export function run(options: BenchOptions): BenchResult {
     { length: Math.ceil(1e6 / MODELS.length / formats.length) },
     (_, i) => 128 * (i + 1),
   )
-  const scattered = [1, 2, 3].map(k => Float64Array.from({ length: 1e6 }, (_, i) => (Math.imul(i + 1, 2654435761 + 2 * k) >>> 0) / 2 ** 32)) // biome-ignore format: one line
+  const scattered = [1, 2, 3].map(k =>
+    Float64Array.from({ length: 1e6 }, (_, i) => (Math.imul(i + 1, 2654435761 + 2 * k) >>> 0) / 2 ** 32),
+  )
   const cases: [string, number, () => unknown][] = [
     [`plan train, all ${all.length} published fits`, 1, () => planDocument(all, problem, setting)],
     ['plan train, one law', 1, () => planDocument(kumar, problem, setting)],

@@ -91,10 +91,26 @@ const tensors = (open: (path: string) => TensorFile) => (bytes: Uint8Array) => {
 }
 
 const config = {
-  architectures: ['LlamaForCausalLM'], model_type: 'llama', vocab_size: 10, hidden_size: 8, intermediate_size: 12, num_hidden_layers: 2,
-  num_attention_heads: 2, num_key_value_heads: 1, max_position_embeddings: 16, rms_norm_eps: 1e-5, rope_theta: 10000,
-  rope_scaling: { rope_type: 'llama3', factor: 4, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8 }, tie_word_embeddings: true,
-} // biome-ignore format: a record
+  architectures: ['LlamaForCausalLM'],
+  model_type: 'llama',
+  vocab_size: 10,
+  hidden_size: 8,
+  intermediate_size: 12,
+  num_hidden_layers: 2,
+  num_attention_heads: 2,
+  num_key_value_heads: 1,
+  max_position_embeddings: 16,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10000,
+  rope_scaling: {
+    rope_type: 'llama3',
+    factor: 4,
+    low_freq_factor: 1,
+    high_freq_factor: 4,
+    original_max_position_embeddings: 8,
+  },
+  tie_word_embeddings: true,
+}
 
 const pieces = {
   model: 'bpe' as const,

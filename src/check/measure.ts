@@ -49,7 +49,10 @@ export function measureDamage(
     const earlier = done?.get(keyOfChoice(choice))
     if (earlier) return earlier
     const quantized = quantizeModel(model, { format, method, calibration, kernels })
-    const { lossChange, kl, score, reference } = compare(quantized.model, source, kernels, text, { ...scoring, precision: after }) // biome-ignore format: one line
+    const { lossChange, kl, score, reference } = compare(quantized.model, source, kernels, text, {
+      ...scoring,
+      precision: after,
+    })
     const row: MeasuredDamage = {
       method,
       format,

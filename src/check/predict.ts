@@ -99,7 +99,11 @@ export function recordApplies(record: Record, n: number): boolean {
 export function describeRecord({ law, fit, ratio, error }: Record): string {
   const times = (x: number) => Number(x.toPrecision(2)).toString()
   const way =
-    ratio > 2 ? `${times(ratio)} times too high` : ratio < 0.5 ? `${times(1 / ratio)} times too low` : `off by a factor of ${times(error)}, up or down,` // biome-ignore format: one choice
+    ratio > 2
+      ? `${times(ratio)} times too high`
+      : ratio < 0.5
+        ? `${times(1 / ratio)} times too low`
+        : `off by a factor of ${times(error)}, up or down,`
   return `${law} (${fit}) is ${way} on Llama 2 7B and Llama 3 8B as others measured them, so it is not to be relied on for models of this size`
 }
 

@@ -41,7 +41,19 @@ export function shapeOfConfig(config: ModelConfig): Shape {
     if (spec.kind === 'position' || spec.name === 'head.bias') positions += size
     else if (spec.shape.length === 1 || /^project(In|Out)/.test(spec.name)) vectors += size
   }
-  return { layers, width, heads, kvHeads, headSize, hidden, gated: config.mlp.gated, vocab, tied, vectors, positions: positions / width } // biome-ignore format: one line
+  return {
+    layers,
+    width,
+    heads,
+    kvHeads,
+    headSize,
+    hidden,
+    gated: config.mlp.gated,
+    vocab,
+    tied,
+    vectors,
+    positions: positions / width,
+  }
 }
 
 /** Bits of a precision that a checkpoint was trained at. */
@@ -52,7 +64,16 @@ function bitsOfPrecision(precision: Precision | null): TrainingBits {
 
 /** A known model as a subject; a D that is given comes first. */
 export function knownSubject({ name, n, nTotal, d, shape, source }: KnownModel, given: number | null): Subject {
-  return { name, n, nTotal, d: given ?? d, dSource: given !== null ? 'given' : d === null ? null : source, shape, trained: PLAIN, decayed: null } // biome-ignore format: one line
+  return {
+    name,
+    n,
+    nTotal,
+    d: given ?? d,
+    dSource: given !== null ? 'given' : d === null ? null : source,
+    shape,
+    trained: PLAIN,
+    decayed: null,
+  }
 }
 
 /** A checkpoint as a subject, by its configuration and card; no weights are read. */

@@ -108,7 +108,9 @@ async function measure(reference: string, options: CheckOptions): Promise<Measur
   const asked = options.context === undefined ? 256 : wholeNumber(options.context, '--context')
   const model = await loadModel(reference)
   if (!model.tokenizer) throw new RequestError(`model '${reference}' has no tokenizer, so no text can be measured`)
-  const kernels = createKernels({ threads: options.threads === undefined ? undefined : wholeNumber(options.threads, '--threads') }) // biome-ignore format: one line
+  const kernels = createKernels({
+    threads: options.threads === undefined ? undefined : wholeNumber(options.threads, '--threads'),
+  })
   const context = Math.min(asked, model.config.context)
   // Without a text of its own, calibration takes the first tenth of the measured text, which is then not scored.
   const cut = other === null && choices.some(({ method }) => method === 'gptq') ? Math.floor(whole.length / 10) : 0

@@ -84,15 +84,19 @@ export function sampleLines(reports: readonly ModelReport[]): string {
   return reports
     .flatMap(({ model, tasks }) =>
       tasks.flatMap(({ task, details }) =>
-        details.map(
-          ({ index, gold, predicted, predictedNorm, scores, requests }) =>
+        details.map(({ index, gold, predicted, predictedNorm, scores, requests }) =>
           JSON.stringify({
-            model, task, index, gold, predicted, predictedNorm,
+            model,
+            task,
+            index,
+            gold,
+            predicted,
+            predictedNorm,
             logLikelihood: scores.map(one => one.logLikelihood),
             isGreedy: scores.map(one => one.isGreedy),
             contextIds: requests.map(request => [...request.context]),
             continuationIds: requests.map(request => [...request.continuation]),
-          }), // biome-ignore format: names first
+          }),
         ),
       ),
     )

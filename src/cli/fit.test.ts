@@ -29,9 +29,26 @@ test('laws, fit and predict, from a table to a prediction', async () => {
   const out = join(folder, 'fit.json')
   const svg = join(folder, 'fit.svg')
   const fitted = await bitlaw(
-    'fit', renamed, '--law', 'chinchilla', '--columns', 'N=params,loss=val_loss', '--where', 'in_epoch_fit = 1',
-    '--hold-out', 'largest-n', '--bootstrap', '30', '--starts', '60', '--out', out, '--svg', svg, '--json',
-  ) // biome-ignore format: one command
+    'fit',
+    renamed,
+    '--law',
+    'chinchilla',
+    '--columns',
+    'N=params,loss=val_loss',
+    '--where',
+    'in_epoch_fit = 1',
+    '--hold-out',
+    'largest-n',
+    '--bootstrap',
+    '30',
+    '--starts',
+    '60',
+    '--out',
+    out,
+    '--svg',
+    svg,
+    '--json',
+  )
   const document = JSON.parse(fitted.stdout)
   expect(fitted.stderr).toBe('')
   expect(document.fits[0].objective).toBeLessThan(0.001018275)

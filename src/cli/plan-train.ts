@@ -158,7 +158,9 @@ function priceWarning({ pricePerHour }: plan.Economics, { name, price }: plan.De
 function frontierCsv(fit: plan.LawFit, problem: plan.TrainProblem): string {
   const points = plan.trainFrontier(fit, problem, plan.usualGrid(fit, problem))
   points.sort((a, b) => a.flops - b.flops || a.bytes - b.bytes)
-  const lines = points.map(({ n, d, pw, pa, pkv, flops, bytes, loss }) => [n, d, pw, pa, pkv, flops, bytes, loss].map(value => Number(value.toPrecision(6))).join()) // biome-ignore format: one line
+  const lines = points.map(({ n, d, pw, pa, pkv, flops, bytes, loss }) =>
+    [n, d, pw, pa, pkv, flops, bytes, loss].map(value => Number(value.toPrecision(6))).join(),
+  )
   return `N,D,P_w,P_a,P_kv,flops,serving_bytes,loss\n${lines.join('\n')}\n`
 }
 

@@ -21,10 +21,24 @@ export interface FormatDescription {
 
 /** The formats that people choose among: a data type each at block 64, and the presets. */
 export const COMMON_FORMATS: readonly string[] = [
-  ...['int2', 'ternary', 'int3', 'nf3', 'int4', 'nf4', 'fp4e2m1', 'dyn4', 'quantile4', 'uint4'].map(name => `${name}@64`),
-  'nf4@64/dyn8x256', 'int4@32/e8m0', 'int4@128', 'int5@64', 'fp5e2m2@64', 'int6@64', 'fp6e2m3@64', 'dyn8@256', 'fp8e4m3@64', 'int8@channel', 'int8@64',
-  ...PRESETS, 'fp16', 'bf16',
-] // biome-ignore format: groups
+  ...['int2', 'ternary', 'int3', 'nf3', 'int4', 'nf4', 'fp4e2m1', 'dyn4', 'quantile4', 'uint4'].map(
+    name => `${name}@64`,
+  ),
+  'nf4@64/dyn8x256',
+  'int4@32/e8m0',
+  'int4@128',
+  'int5@64',
+  'fp5e2m2@64',
+  'int6@64',
+  'fp6e2m3@64',
+  'dyn8@256',
+  'fp8e4m3@64',
+  'int8@channel',
+  'int8@64',
+  ...PRESETS,
+  'fp16',
+  'bf16',
+]
 
 /** The row of one format; with a shape, bits per parameter of a tensor of that shape. */
 export function describeFormat(format: FormatLike, shape?: readonly number[]): FormatDescription {

@@ -76,9 +76,12 @@ function parseElement(text: string, word: string): Element {
       )
     }
     return {
-      kind: 'fp', bits, exponent, mantissa,
+      kind: 'fp',
+      bits,
+      exponent,
+      mantissa,
       book: book === undefined ? 'ieee' : chooseBook(text, name, book, floatBooks(bits, exponent)),
-    } // biome-ignore format: short
+    }
   }
   const match = /^(int|uint|dyn|quantile|nf)(\d{1,2})(full)?$/.exec(name)
   if (!match || (match[3] && match[1] !== 'int')) throw unknownFormat(text, name)
@@ -90,9 +93,10 @@ function parseElement(text: string, word: string): Element {
     return { kind, bits, book: book === undefined ? 'exact' : chooseBook(text, name, book, bits <= 8 ? ['bnb'] : []) }
   if (kind === 'nf')
     return {
-      kind, bits,
+      kind,
+      bits,
       book: book === undefined ? 'exact' : chooseBook(text, name, book, bits === 4 ? ['bnb', 'bnb_table'] : []),
-    } // biome-ignore format: short
+    }
   if (kind === 'quantile')
     return { kind, bits, book: book === undefined ? 'midpoint_sample' : chooseBook(text, name, book, QUANTILE_BOOKS) }
   const books = ['bnb', ...Array.from({ length: bits - 2 }, (_, i) => `bnb_n${i + 1}`)]

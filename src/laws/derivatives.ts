@@ -45,9 +45,26 @@ function addPlainRows(data: Data, first: number, end: number, { kind, delta }: O
   const floor = k[7]
   const logarithmic = kind !== 'squares'
   let f = 0
-  let g0 = 0, g1 = 0, g2 = 0, g3 = 0, g7 = 0 // biome-ignore format: sums
-  let h00 = 0, h01 = 0, h02 = 0, h03 = 0, h07 = 0, h11 = 0, h12 = 0, h13 = 0, h17 = 0 // biome-ignore format: sums
-  let h22 = 0, h23 = 0, h27 = 0, h33 = 0, h37 = 0, h77 = 0 // biome-ignore format: sums
+  let g0 = 0,
+    g1 = 0,
+    g2 = 0,
+    g3 = 0,
+    g7 = 0
+  let h00 = 0,
+    h01 = 0,
+    h02 = 0,
+    h03 = 0,
+    h07 = 0,
+    h11 = 0,
+    h12 = 0,
+    h13 = 0,
+    h17 = 0
+  let h22 = 0,
+    h23 = 0,
+    h27 = 0,
+    h33 = 0,
+    h37 = 0,
+    h77 = 0
   for (let i = first; i < end; i++) {
     const w = weight[i]
     if (w === 0) continue

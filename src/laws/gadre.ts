@@ -41,7 +41,12 @@ export const gadre: Law = {
   core: {
     a: slot('p'),
     alpha: slot('c', -1),
-    b: { terms: [['q', 1], ['c', Math.log(6) / 2]] }, // biome-ignore format: one sum
+    b: {
+      terms: [
+        ['q', 1],
+        ['c', Math.log(6) / 2],
+      ],
+    },
     beta: slot('c', -1),
     E: slot('E'),
   },

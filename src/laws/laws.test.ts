@@ -45,7 +45,12 @@ test('predictions and derived results agree with the published values', () => {
     2,
   )
   const sun = fitOf('sun')
-  const formats = [[2, 1], [1, 2], [3, 0], [4, 3]] // biome-ignore format: pairs
+  const formats = [
+    [2, 1],
+    [1, 2],
+    [3, 0],
+    [4, 3],
+  ]
   at['sun 1B/100B G=128 E2M1/E1M2/E3M0/E4M3'].forEach((wanted: number, i: number) => {
     const row = { N: 1e9, D: 100e9, block: 128, exponent: formats[i][0], mantissa: formats[i][1] }
     close(predict('sun', sun, row).loss, wanted, 4)

@@ -49,9 +49,26 @@ const questBits = (pairs: readonly (readonly [number, number])[], activations: (
 const QUEST_FIT: PublishedFit = {
   name: 'panferov2025',
   parameters: {
-    ...questBits([[1, 0.021], [2, 0.152], [3, 0.433], [4, 0.692], [8, 1.016]], bits => `int${bits}`), // biome-ignore format: pairs
+    ...questBits(
+      [
+        [1, 0.021],
+        [2, 0.152],
+        [3, 0.433],
+        [4, 0.692],
+        [8, 1.016],
+      ],
+      bits => `int${bits}`,
+    ),
     'eff fp4/fp4': 0.63,
-    ...questBits([[1, 0.138], [2, 0.414], [3, 0.653], [4, 0.84]], () => 'BF16'), // biome-ignore format: pairs
+    ...questBits(
+      [
+        [1, 0.138],
+        [2, 0.414],
+        [3, 0.653],
+        [4, 0.84],
+      ],
+      () => 'BF16',
+    ),
   },
   source: `${QUEST}, efficiency factors`,
   setup: 'Llama-like transformers on C4, 30M to 800M parameters, QuEST quantization-aware training',

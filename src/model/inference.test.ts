@@ -16,7 +16,12 @@ const model = randomModel(config)
 const [batch, length] = [3, 7]
 const inputs = Int32Array.from({ length: batch * length }, (_, i) => (i * 7 + 3) % config.vocab)
 const targets = Int32Array.from({ length: batch * length }, (_, i) => (i % 5 === 4 ? -1 : (i * 11 + 1) % config.vocab))
-const precision: Precision = { weights: 'int4@channel/exact', activations: 'int8@tensor/exact', kv: 'int6@tensor/exact', gradients: null } // biome-ignore format: short
+const precision: Precision = {
+  weights: 'int4@channel/exact',
+  activations: 'int8@tensor/exact',
+  kv: 'int6@tensor/exact',
+  gradients: null,
+}
 
 test('losses are the log-softmax of logits', () => {
   const inference = createInference(model, kernels)

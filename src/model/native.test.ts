@@ -81,12 +81,24 @@ describe.skipIf(native === undefined)('native training steps', () => {
   test('rounding by chance draws anew at each step and from each seed, and the same again', () => {
     for (const [part, spelling] of Object.entries(BY_CHANCE) as [keyof Precision, string][]) {
       const precision: Precision = { weights: null, activations: null, kv: null, gradients: null, [part]: spelling }
-      const [a, again, later, other] = ([[3, 1], [3, 1], [3, 2], [4, 1]] as const).map(([seed, step]) => {
-        const training = createTrainingStep(randomModel(SMALL, 5, Float32Array), native!, { batch, length, precision, seed })
+      const [a, again, later, other] = (
+        [
+          [3, 1],
+          [3, 1],
+          [3, 2],
+          [4, 1],
+        ] as const
+      ).map(([seed, step]) => {
+        const training = createTrainingStep(randomModel(SMALL, 5, Float32Array), native!, {
+          batch,
+          length,
+          precision,
+          seed,
+        })
         training.draw(step)
         training.gradients(inputs, targets)
         return training.parameters.map(({ gradient }) => gradient)
-      }) // biome-ignore format: pairs
+      })
       expect(again).toEqual(a)
       expect(later).not.toEqual(a)
       expect(other).not.toEqual(a)

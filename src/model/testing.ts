@@ -129,9 +129,11 @@ export const ARRANGEMENTS: Record<string, Partial<ModelConfig>> = {
   },
   yarn: {
     position: {
-      kind: 'rope', theta: 100, fraction: 1,
+      kind: 'rope',
+      theta: 100,
+      fraction: 1,
       scaling: { kind: 'yarn', factor: 4, originalContext: 8, betaFast: 2, betaSlow: 1, attentionFactor: null },
-    }, // biome-ignore format: short
+    },
   },
 }
 

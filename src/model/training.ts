@@ -12,6 +12,7 @@ import { createSeeds } from './random.ts'
 import { layerRope } from './rope.ts'
 import { checkLength, checkTokens } from './tokens.ts'
 
+/** How a training step computes, and the shape of its batch. */
 export interface TrainingOptions {
   precision?: Precision | null
   /** Sequences a call. */

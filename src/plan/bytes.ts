@@ -112,7 +112,9 @@ export function embeddingBytes(shape: Shape, storage: Storage): number {
 /** Bytes of the KV cache for so many tokens in all sequences together; K and V of a head and token share scales where the format has blocks. */
 export function cacheBytes(shape: Shape, tokens: number, format: FormatLike = 'bf16'): number {
   const rows = tokens * shape.layers * 2
-  return Math.ceil((cacheNumbers(shape) * tokens * bitsPerParameter(parseFormat(format), [rows, shape.kvHeads * shape.headSize])) / 8) // biome-ignore format: one line
+  return Math.ceil(
+    (cacheNumbers(shape) * tokens * bitsPerParameter(parseFormat(format), [rows, shape.kvHeads * shape.headSize])) / 8,
+  )
 }
 
 /** Bytes of activations while generating: hidden state, MLP and logits of the tokens of one step, in 16 bits, logits in 32. */

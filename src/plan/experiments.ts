@@ -50,7 +50,9 @@ function changes(fits: readonly (readonly [LawFit, Map<number, TrainingBits>])[]
 /** The study of at most `flops` on which the laws differ most for what it costs; null where fewer than two laws tell bits apart or none differ beyond the noise. */
 export function informativeStudy(fits: readonly LawFit[], { flops = 2e15 } = {}): Experiment | null {
   const seeing = fits.map(fit => [fit, widthsOf(fit)] as const).filter(([, widths]) => widths.size > 1)
-  const points = SIZES.flatMap(n => RATIOS.map(ratio => ({ n, ratio, d: n * ratio }))).filter(({ d }) => d <= CORPUS_TOKENS) // biome-ignore format: one line
+  const points = SIZES.flatMap(n => RATIOS.map(ratio => ({ n, ratio, d: n * ratio }))).filter(
+    ({ d }) => d <= CORPUS_TOKENS,
+  )
   const widths = BITS.flatMap(bits => {
     const spreads = points.map(({ n, d }) => {
       const found = changes(seeing, n, d, bits).sort((a, b) => a.change - b.change)
@@ -69,10 +71,19 @@ export function informativeStudy(fits: readonly LawFit[], { flops = 2e15 } = {})
     .sort((a, b) => a - b)
   const sizes = SIZES.slice(0, 2)
   const ratios = [5, 20]
-  const cost = () => sizes.reduce((sum, n) => sum + ratios.reduce((all, r) => all + 6 * n * n * r, 0), 0) * (bits.length + 1) // biome-ignore format: one line
+  const cost = () =>
+    sizes.reduce((sum, n) => sum + ratios.reduce((all, r) => all + 6 * n * n * r, 0), 0) * (bits.length + 1)
   while (cost() > flops && bits.length > 1) bits.pop()
   const { spread, between } = widths[0]
-  return { sizes, tokensPerParameter: ratios, bits, runs: sizes.length * ratios.length * (bits.length + 1), flops: cost(), spread, between } // biome-ignore format: one line
+  return {
+    sizes,
+    tokensPerParameter: ratios,
+    bits,
+    runs: sizes.length * ratios.length * (bits.length + 1),
+    flops: cost(),
+    spread,
+    between,
+  }
 }
 
 /** The study as a specification (a plain object; its YAML is read by `study run`). */

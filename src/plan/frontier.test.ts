@@ -85,9 +85,20 @@ test('the frontier of plans is that of the definition, within the limits', () =>
   const grid = { n: [1e7, 1e8, 1e9, 1e10], d: [1e9, 1e10, 1e11], bits: [4, 6, 8, 16].map(tied) }
   const problem = { compute: 1e21, servingMemory: 5e9, cost: { kind: 'bits' } } as const
   const points = trainFrontier(fit, problem, grid)
-  const all = grid.bits.flatMap(bits =>
-    grid.n.flatMap(n => grid.d.map(d => ({ n, d, pw: bits.pw, flops: (6 * n * d * bits.pw) / 16, bytes: (n * bits.pw) / 8, loss: lossAt(fit.law, fit.parameters, problem, n, d, bits) }))),
-  ).filter(one => one.flops <= 1e21 && one.bytes <= 5e9) // biome-ignore format: one record
+  const all = grid.bits
+    .flatMap(bits =>
+      grid.n.flatMap(n =>
+        grid.d.map(d => ({
+          n,
+          d,
+          pw: bits.pw,
+          flops: (6 * n * d * bits.pw) / 16,
+          bytes: (n * bits.pw) / 8,
+          loss: lossAt(fit.law, fit.parameters, problem, n, d, bits),
+        })),
+      ),
+    )
+    .filter(one => one.flops <= 1e21 && one.bytes <= 5e9)
   const marks = byDefinition([all.map(one => one.flops), all.map(one => one.bytes), all.map(one => one.loss)])
   const key = ({ n, d, pw }: { n: number; d: number; pw: number }) => `${n} ${d} ${pw}`
   expect(points.map(key).sort()).toEqual(

@@ -37,7 +37,15 @@ export function gridLosses(fit: LawFit, problem: TrainProblem, grid: TrainGrid):
 
 /** Losses by tables, or null where the law is not of the family. */
 function tabled({ law, parameters }: LawFit, problem: TrainProblem, { n, d, bits }: TrainGrid): Float64Array | null {
-  const rows = bits.map(one => ({ N: 1, D: 1, P_w: one.pw, P_a: one.pa, P_kv: one.pkv, P_post: problem.postBits ?? null, ...one.columns })) // biome-ignore format: one row
+  const rows = bits.map(one => ({
+    N: 1,
+    D: 1,
+    P_w: one.pw,
+    P_a: one.pa,
+    P_kv: one.pkv,
+    P_post: problem.postBits ?? null,
+    ...one.columns,
+  }))
   const names = [...law.parameters, ...(law.parametersFor?.(rows) ?? [])]
   if (law.core.a === undefined || names.some(({ name }) => parameters[name] === undefined)) return null
   const bound = bind(law.core, names, rows, new Float64Array(rows.length))
@@ -81,7 +89,6 @@ function agrees(
   { n, d, bits }: TrainGrid,
   losses: Float64Array,
 ): boolean {
-  // biome-ignore format: one line
   const places = (length: number) => [0, length >> 1, length - 1]
   return bits.every((one, b) =>
     places(n.length).every(i =>
@@ -100,7 +107,9 @@ export function usualGrid(fit: LawFit, problem: TrainProblem): TrainGrid {
     Float64Array.from({ length: count }, (_, i) => low * (high / low) ** (i / (count - 1)))
   const { bits } = problem
   const bounds = bits && 'low' in bits ? bits : { low: 3, high: 16 }
-  const halves = Array.from({ length: Math.floor((bounds.high - bounds.low) * 2) + 1 }, (_, i) => tied(bounds.low + i / 2)) // biome-ignore format: one line
+  const halves = Array.from({ length: Math.floor((bounds.high - bounds.low) * 2) + 1 }, (_, i) =>
+    tied(bounds.low + i / 2),
+  )
   return {
     n: problem.n !== undefined ? [problem.n] : along(1e6, 1e13, 100),
     d: problem.d !== undefined ? [problem.d] : along(1e7, problem.data?.tokens ?? 1e15, 200),
@@ -152,7 +161,17 @@ export function trainFrontier(fit: LawFit, problem: TrainProblem, grid: TrainGri
       const rest = i - b * n.length * d.length
       const row = Math.floor(rest / d.length)
       const { pw, pa, pkv, label } = bits[b]
-      points.push({ pw, pa, pkv, ...(label !== undefined && { label }), n: n[row], d: d[rest - row * d.length], flops: flops[i], bytes: bytes[i], loss: losses[i] }) // biome-ignore format: one line
+      points.push({
+        pw,
+        pa,
+        pkv,
+        ...(label !== undefined && { label }),
+        n: n[row],
+        d: d[rest - row * d.length],
+        flops: flops[i],
+        bytes: bytes[i],
+        loss: losses[i],
+      })
     }
   return points
 }

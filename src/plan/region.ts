@@ -141,7 +141,15 @@ function percentiles(values: readonly number[]): [number, number] | null {
 
 /** One law's optimum with the region that ties with it, its intervals from the bootstrap sample (at most `resamples` of it) and its range. */
 export function optimumOf(fit: LawFit, problem: TrainProblem, { resamples = 40 } = {}): LawOptimum {
-  const nothing = { optimum: null, bitsRegion: null, nRegion: null, bitsInterval: null, nInterval: null, dInterval: null, lossInterval: null } // biome-ignore format: one line
+  const nothing = {
+    optimum: null,
+    bitsRegion: null,
+    nRegion: null,
+    bitsInterval: null,
+    nInterval: null,
+    dInterval: null,
+    lossInterval: null,
+  }
   const base = { law: fit.law.name, fit: fit.fit, ...nothing, insideRange: false }
   const { own, notes, blind } = problemFor(fit, problem)
   if (Array.isArray(own.bits) && own.bits.length === 0) return { ...base, notes }

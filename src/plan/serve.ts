@@ -87,7 +87,6 @@ export function decodeSpeed(
     activationBits = 16,
   }: Pick<ServeProblem, 'device' | 'context' | 'batch' | 'efficiency' | 'activationBits'>,
 ): Pick<ServePlan, 'tokensPerSecond' | 'boundBy' | 'promptTokensPerSecond'> {
-  // biome-ignore format: one line
   const storage = typeof weights === 'number' ? inBits(weights) : weights
   // An embedding is looked up, not read through, unless it is the head too.
   const lookedUp = shape.tied ? 0 : embeddingBytes(shape, storage)

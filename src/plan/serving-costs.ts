@@ -43,7 +43,14 @@ export function retrained(years: number): { optimal: Retrained; smaller: Retrain
   const account = (plan: { n: number; d: number; loss: number }): Retrained => {
     const trainingDollars = 6 * plan.n * plan.d * perTrainingFlop
     const yearlyDollars = (dollars * plan.n) / n
-    return { n: plan.n, d: plan.d, loss: plan.loss, trainingDollars, yearlyDollars, totalDollars: trainingDollars + years * yearlyDollars } // biome-ignore format: one line
+    return {
+      n: plan.n,
+      d: plan.d,
+      loss: plan.loss,
+      trainingDollars,
+      yearlyDollars,
+      totalDollars: trainingDollars + years * yearlyDollars,
+    }
   }
   return { optimal: account(optimal.plan), smaller: account(small.plan) }
 }

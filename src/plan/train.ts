@@ -66,7 +66,6 @@ export function effectiveData(d: number, unique: number): number {
 
 /** What a law is asked. */
 function rowOf({ postBits }: TrainProblem, n: number, d: number, bits: TrainingBits): Configuration {
-  // biome-ignore format: one line
   const row = { N: n, D: d, P_w: bits.pw, P_a: bits.pa, P_kv: bits.pkv, P_post: postBits ?? null }
   return bits.columns ? { ...row, ...bits.columns } : row
 }
@@ -248,7 +247,8 @@ function bestBits(
 
 const PARTS = ['pw', 'pa', 'pkv'] as const
 const isList = (bits: object): bits is readonly TrainingBits[] => Array.isArray(bits)
-const isParts = (bits: object): bits is Record<'pw' | 'pa' | 'pkv', Bounds> => typeof (bits as Record<string, unknown>)['pw'] === 'object' // biome-ignore format: one line each
+const isParts = (bits: object): bits is Record<'pw' | 'pa' | 'pkv', Bounds> =>
+  typeof (bits as Record<string, unknown>)['pw'] === 'object'
 
 /** The best plan, by one law; every constraint that it touches is named. `tolerance` is the share of the range of bits that the search ends at; a rough one is right to about 1e-3 of N and 1e-6 of the loss. */
 export function planTraining(
@@ -257,7 +257,13 @@ export function planTraining(
   problem: TrainProblem,
   { tolerance = 1e-4, rough = false } = {},
 ): TrainSolution {
-  const plan = planAt(law, parameters, problem, bestBits(law, parameters, problem, problem, tolerance), rough ? ROUGH : FINE) // biome-ignore format: one line
+  const plan = planAt(
+    law,
+    parameters,
+    problem,
+    bestBits(law, parameters, problem, problem, tolerance),
+    rough ? ROUGH : FINE,
+  )
   if (plan) return { plan, binding: bindingOf(problem, plan) }
   return { infeasible: rough ? 'no plan fits' : explainInfeasible(law, parameters, problem) }
 }

@@ -19,13 +19,30 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 const kernels = createKernels({ threads: 1 })
 
 const config: ModelConfig = {
-  family: 'llama', vocab: 96, width: 64, layers: 2, heads: 4, kvHeads: 2, headSize: 16, hidden: 128, context: 32,
+  family: 'llama',
+  vocab: 96,
+  width: 64,
+  layers: 2,
+  heads: 4,
+  kvHeads: 2,
+  headSize: 16,
+  hidden: 128,
+  context: 32,
   norm: { kind: 'rms', eps: 1e-5, gain: true, bias: false, gainOffset: 0 },
-  normPlacement: 'pre', residual: 'sequential', finalNorm: true, embeddingNorm: false, embeddingWidth: 64, embeddingScale: 1,
-  position: { kind: 'rope', theta: 10000, fraction: 1 }, mlp: { gated: true, activation: 'silu' },
-  bias: { qkv: false, output: false, mlp: false, head: false }, qkNorm: 'none',
-  attention: { scale: 0.25, clip: null, softcap: null }, logitSoftcap: null, tied: true,
-} // biome-ignore format: a record
+  normPlacement: 'pre',
+  residual: 'sequential',
+  finalNorm: true,
+  embeddingNorm: false,
+  embeddingWidth: 64,
+  embeddingScale: 1,
+  position: { kind: 'rope', theta: 10000, fraction: 1 },
+  mlp: { gated: true, activation: 'silu' },
+  bias: { qkv: false, output: false, mlp: false, head: false },
+  qkNorm: 'none',
+  attention: { scale: 0.25, clip: null, softcap: null },
+  logitSoftcap: null,
+  tied: true,
+}
 
 async function source(): Promise<LoadedModel> {
   const path = join(folder, 'source')
@@ -59,8 +76,13 @@ for (const [format, method, layout] of CASES)
       const model = await source()
       const matrices = new Map<string, QuantizedMatrix>()
       const done = quantizeModel(model, {
-        format, method, calibration, kernels, gptq: { actOrder }, onTensor: (tensor, matrix) => matrices.set(tensor.name, matrix),
-      }) // biome-ignore format: short
+        format,
+        method,
+        calibration,
+        kernels,
+        gptq: { actOrder },
+        onTensor: (tensor, matrix) => matrices.set(tensor.name, matrix),
+      })
       const out = join(folder, 'out')
       expect(await writeQuantized(out, model, done.model, matrices)).toBe(layout === 'ordered' ? 'bitlaw' : layout)
       const back = await loadModel(out, { dtype: 'float32', tokenizer: false })

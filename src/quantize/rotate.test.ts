@@ -10,13 +10,30 @@ import { quantizeModel } from './quantize.ts'
 import { fusedFormat, rotateModel, rotationObstacle } from './rotate.ts'
 
 const llama: ModelConfig = {
-  family: 'llama', vocab: 96, width: 48, layers: 2, heads: 4, kvHeads: 2, headSize: 16, hidden: 80, context: 32,
+  family: 'llama',
+  vocab: 96,
+  width: 48,
+  layers: 2,
+  heads: 4,
+  kvHeads: 2,
+  headSize: 16,
+  hidden: 80,
+  context: 32,
   norm: { kind: 'rms', eps: 1e-5, gain: true, bias: false, gainOffset: 0 },
-  normPlacement: 'pre', residual: 'sequential', finalNorm: true, embeddingNorm: false, embeddingWidth: 48, embeddingScale: 1,
-  position: { kind: 'rope', theta: 10000, fraction: 1 }, mlp: { gated: true, activation: 'silu' },
-  bias: { qkv: false, output: false, mlp: false, head: false }, qkNorm: 'none',
-  attention: { scale: 0.25, clip: null, softcap: null }, logitSoftcap: null, tied: false,
-} // biome-ignore format: a record
+  normPlacement: 'pre',
+  residual: 'sequential',
+  finalNorm: true,
+  embeddingNorm: false,
+  embeddingWidth: 48,
+  embeddingScale: 1,
+  position: { kind: 'rope', theta: 10000, fraction: 1 },
+  mlp: { gated: true, activation: 'silu' },
+  bias: { qkv: false, output: false, mlp: false, head: false },
+  qkNorm: 'none',
+  attention: { scale: 0.25, clip: null, softcap: null },
+  logitSoftcap: null,
+  tied: false,
+}
 
 const VARIANTS: Record<string, Partial<ModelConfig>> = {
   llama: {},

@@ -60,6 +60,7 @@ export function csv(header: readonly string[], rows: readonly (readonly Cell[])[
   return [header, ...rows].map(row => row.map(field).join(',')).join('\n')
 }
 
+/** What the columns of `runRows` hold: N in parameters, D in tokens, losses in nats a token. */
 export const RUN_COLUMNS = [
   'N',
   'D',
@@ -87,6 +88,7 @@ export function runRows(data: ReportData): Cell[][] {
   ])
 }
 
+/** What the columns of `quantizedRows` hold. */
 export const QUANTIZED_COLUMNS = [
   'N',
   'D',

@@ -59,8 +59,13 @@ test('what is scored has a key of its run, method, format, options and text', ()
   const [run] = expandRuns(one)
   const { items } = itemsOf(one, run)
   expect(items.map(item => `${item.method} ${item.format}`).slice(0, 6)).toEqual([
-    'none null', 'rtn int3@64', 'rtn int4@64', 'rtn int8@32', 'rtn int8@channel', 'rtn q4_k',
-  ]) // biome-ignore format: one line
+    'none null',
+    'rtn int3@64',
+    'rtn int4@64',
+    'rtn int8@32',
+    'rtn int8@channel',
+    'rtn q4_k',
+  ])
   expect(items.length).toBe(1 + countQuantizations(one, run))
   const other = spec('quantize: { formats: ["int3@64"] }\nevaluate: { tokens: 50e3 }')
   const [shorter] = expandRuns(other)
@@ -71,14 +76,23 @@ test('what is scored has a key of its run, method, format, options and text', ()
 
 test('checkpoints that exist take part without being trained', () => {
   const runs = expandRuns(parseSpec(`name: x\n${data}\ncheckpoints: [ owner/name@main, { model: folder, d: 300B } ]`))
-  expect(runs.map(run => [run.kind, run.d])).toEqual([['checkpoint', null], ['checkpoint', 300e9]]) // biome-ignore format: one line
+  expect(runs.map(run => [run.kind, run.d])).toEqual([
+    ['checkpoint', null],
+    ['checkpoint', 300e9],
+  ])
 })
 
 test('braces, grids and zips', () => {
   expect(expandBraces('int{3,4}@{32,64}+x')).toEqual(['int3@32+x', 'int3@64+x', 'int4@32+x', 'int4@64+x'])
   expect(expandBraces('int{3..5}@64')).toEqual(['int3@64', 'int4@64', 'int5@64'])
-  expect(gridPoints({ a: [1, 2], b: [3] })).toEqual([{ a: 1, b: 3 }, { a: 2, b: 3 }]) // biome-ignore format: one line
-  expect(zipPoints({ a: [1, 2], b: [3, 4] })).toEqual([{ a: 1, b: 3 }, { a: 2, b: 4 }]) // biome-ignore format: one line
+  expect(gridPoints({ a: [1, 2], b: [3] })).toEqual([
+    { a: 1, b: 3 },
+    { a: 2, b: 3 },
+  ])
+  expect(zipPoints({ a: [1, 2], b: [3, 4] })).toEqual([
+    { a: 1, b: 3 },
+    { a: 2, b: 4 },
+  ])
 })
 
 test('an error names the line, the key, the value and what was expected', () => {

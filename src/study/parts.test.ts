@@ -139,8 +139,11 @@ test('tables of runs come in as JSON lines and Parquet too', async () => {
   expect(JSON.parse(stdout)).toMatchObject({ imported: [{ rows: 2 }, { rows: 2, columns: { P_post: 'P_post' } }] })
   const { runs } = await readStudy(join(root, 'out', 'tables'))
   expect(runs.map(({ n, loss, pW }) => [n, loss, pW]).sort()).toEqual([
-    [1e6, 3.5, 4], [2e6, 3.25, 16], [3e6, 3.1, 16], [4e6, 3.05, 16],
-  ]) // biome-ignore format: rows
+    [1e6, 3.5, 4],
+    [2e6, 3.25, 16],
+    [3e6, 3.1, 16],
+    [4e6, 3.05, 16],
+  ])
   const wrong = await command(['study', 'import', spec, 'none.csv'])
   expect([wrong.status, wrong.stderr]).toEqual([2, "bitlaw: no table at 'none.csv'\n"])
 })

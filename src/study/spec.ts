@@ -222,6 +222,7 @@ export const specSchema = z.strictObject(
 
 /** A specification as read. */
 export type Spec = z.output<typeof specSchema>
+/** One entry of `quantize` as read: methods, formats and how they are applied. */
 export type QuantizeSpec = z.output<typeof quantizeSchema>
 
 /** Reads a specification from YAML or JSON text; throws RequestError with line and key. */

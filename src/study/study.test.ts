@@ -198,7 +198,10 @@ test('rows that were measured elsewhere take part, whatever their columns are ca
   })
   await command(['study', 'import', out, file])
   const imported = (await readStudy(out)).runs.filter(({ kind }) => kind === 'imported')
-  expect(imported.map(({ n, d, loss }) => [n, d, loss]).sort()).toEqual([[1e6, 2e7, 3.5], [2e6, 2e7, 3.25]]) // biome-ignore format: rows
+  expect(imported.map(({ n, d, loss }) => [n, d, loss]).sort()).toEqual([
+    [1e6, 2e7, 3.5],
+    [2e6, 2e7, 3.25],
+  ])
   const bad = await command(['study', 'import', out, file, '--columns', 'N=nothing'])
   expect(bad.status).toBe(2)
   expect(bad.stderr).toBe(

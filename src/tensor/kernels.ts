@@ -67,6 +67,7 @@ export interface LinearBackwardPart {
   seed?: Seed
 }
 
+/** Shapes and rules of causal attention: q is (batch * length, heads * headSize), k and v (batch * length, kvHeads * headSize). */
 export interface AttentionShape {
   batch: number
   /** Positions a sequence. */
@@ -86,8 +87,10 @@ export interface AttentionShape {
   compute: Compute
 }
 
+/** Functions of the MLP's middle: x·sigmoid(x), GELU by erf, GELU by tanh, max(x, 0). */
 export type Activation = 'silu' | 'gelu' | 'geluTanh' | 'relu'
 
+/** A norm over each row of (rows, width); `eps` is added to the mean square. */
 export interface NormShape {
   kind: 'rms' | 'layer'
   rows: number
@@ -95,6 +98,7 @@ export interface NormShape {
   eps: number
 }
 
+/** One step of AdamW on one tensor (Loshchilov and Hutter 2019, algorithm 2). */
 export interface AdamW {
   /** Learning rate of this step. */
   rate: number

@@ -255,16 +255,28 @@ describe.each(paths)('%s', isa => {
     compare(native, 2e-3, attentionCalls({ ...shape, scale, compute: 'bf16' }), 1)
   })
 
-  test.each([[0, 3, 5], [1, 3, 5], [50, 40, 100], [130, 64, 1000], [30, 33, 77]])('cross-entropy of %d rows, width %d, vocabulary %d', (rows, width, vocab) => {
+  test.each([
+    [0, 3, 5],
+    [1, 3, 5],
+    [50, 40, 100],
+    [130, 64, 1000],
+    [30, 33, 77],
+  ])('cross-entropy of %d rows, width %d, vocabulary %d', (rows, width, vocab) => {
     for (const compute of ['bf16', 'float'] as const) {
       compare(native, compute === 'bf16' ? 2e-5 : 4e-6, headCalls(rows, width, vocab, compute))
       compare(native, compute === 'bf16' ? 2e-5 : 4e-6, headCalls(rows, width, vocab, compute, 3))
     }
-  }) // biome-ignore format: one line a test
+  })
 
-  test.each([[0, 4], [1, 1], [3, 7], [70, 128], [33, 300]])('norms of %d rows of %d', (rows, width) => {
+  test.each([
+    [0, 4],
+    [1, 1],
+    [3, 7],
+    [70, 128],
+    [33, 300],
+  ])('norms of %d rows of %d', (rows, width) => {
     for (const kind of ['rms', 'layer'] as const) compare(native, 1e-6, normCalls(kind, rows, width))
-  }) // biome-ignore format: one line a test
+  })
 
   test.each(['silu', 'gelu', 'geluTanh', 'relu'] as const)('activation %s', kind => {
     for (const length of [0, 1, 1003])

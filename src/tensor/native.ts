@@ -12,7 +12,8 @@ import type {
   Rounding,
   Weights,
 } from './kernels.ts'
-import { createNativeQuantizers, type EncodedArrays, type Quantizers } from './quantizers.ts'
+import type { EncodedArrays } from './quantize-scaled.ts'
+import { createNativeQuantizers, type Quantizers } from './quantizers.ts'
 import { codeBits, seedOf } from './reference/operand.ts'
 import { createReference } from './reference.ts'
 

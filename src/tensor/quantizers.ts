@@ -11,8 +11,6 @@ import {
   type Native,
 } from './quantize-scaled.ts'
 
-export type { EncodedArrays } from './quantize-scaled.ts'
-
 /** Encoders and decoders on a fixed number of threads. */
 export interface Quantizers {
   encode(

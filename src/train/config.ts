@@ -224,11 +224,17 @@ const runConfigSchema = z.strictObject(
   'a run configuration with data, model and tokens',
 )
 
+/** `data` of a run as read. */
 export type DataConfig = z.output<typeof dataSchema>
+/** `model` of a run as read. */
 export type ModelSection = z.output<typeof modelSchema>
+/** `precision` of a run as read. */
 export type PrecisionConfig = z.output<typeof precisionSchema>
+/** `optimizer` of a run as read. */
 export type OptimizerConfig = z.output<typeof optimizerSchema>
+/** `schedule` of a run as read. */
 export type ScheduleConfig = z.output<typeof scheduleSchema>
+/** A whole run configuration as read. */
 export type RunConfig = z.output<typeof runConfigSchema>
 /** A run configuration as it is written, before defaults. */
 export type RunConfigInput = z.input<typeof runConfigSchema>

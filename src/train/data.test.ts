@@ -44,7 +44,10 @@ test('a share of documents is held out by the seed, and nothing of it is trained
   }
   expect(splits.size).toBeGreaterThan(1)
   expect(splits.size).toBeLessThan(5)
-  for (const [share, valid] of [[0.001, 1], [0.999, 19]]) // biome-ignore format: pairs
+  for (const [share, valid] of [
+    [0.001, 1],
+    [0.999, 19],
+  ])
     expect((await openData({ ...data, valid: { share } }, 0, { cache })).documents.valid).toBe(valid)
 })
 

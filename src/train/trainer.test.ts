@@ -62,9 +62,19 @@ test('a run learns, writes a log, checkpoints and a result', async () => {
   const found = await result
   expect(readResult(out)).toEqual(found)
   expect(found).toMatchObject({
-    run: 'first', d: 2560, family: 'llama', corpus: 'text', vocab: 257, diverged: false, verdict: null, threads: 1, isa: 'typescript',
-    precision: { weights: 4, activations: 8, kv: 8, gradients: 16 }, n: 4 * 256 + 3 * 256 + 2 * 16 + 16, nTotal: 2 * 257 * 16 + 4 * 256 + 3 * 256 + 3 * 16,
-  }) // biome-ignore format: fields
+    run: 'first',
+    d: 2560,
+    family: 'llama',
+    corpus: 'text',
+    vocab: 257,
+    diverged: false,
+    verdict: null,
+    threads: 1,
+    isa: 'typescript',
+    precision: { weights: 4, activations: 8, kv: 8, gradients: 16 },
+    n: 4 * 256 + 3 * 256 + 2 * 16 + 16,
+    nTotal: 2 * 257 * 16 + 4 * 256 + 3 * 256 + 3 * 16,
+  })
   expect(found.epochs).toBeCloseTo(2560 / found.uniqueTokens, 12)
   expect(found.loss).toBeLessThan(4)
   expect(found.trainLoss).toBeLessThan(4)

@@ -85,6 +85,7 @@ const record = z.strictObject({
   ...{ logitSoftcap: number.nullable(), tied: z.boolean() },
 })
 
+/** A model that no published family describes: its whole record stands in config.json under `model`, its tensors have the record's own names. */
 export const bitlaw: Family = {
   name: 'bitlaw',
   architecture: 'BitlawForCausalLM',

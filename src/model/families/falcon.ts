@@ -13,6 +13,7 @@ function readResidual(read: ConfigReader, newer: boolean): ModelConfig['residual
   return parallel ? 'parallelShared' : 'sequential'
 }
 
+/** Falcon (7B, 40B, RW and 11B kinds): rotary or ALiBi, one shared, grouped or all key heads, a joined q/k/v tensor. */
 export const falcon: Family = {
   name: 'falcon',
   architecture: 'FalconForCausalLM',

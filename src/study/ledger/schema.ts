@@ -136,10 +136,15 @@ export const fit = bitlaw.table(
   table => [primaryKey({ columns: [table.study, table.law] })],
 )
 
-/** A row of each table, as read and as written. */
+/** A study's row, as read. */
 export type StudyRow = typeof study.$inferSelect
+/** A run's row, as read. */
 export type RunRow = typeof run.$inferSelect
+/** A run's row, as written. */
 export type NewRun = typeof run.$inferInsert
+/** A measurement's row, as read. */
 export type MeasurementRow = typeof measurement.$inferSelect
+/** A measurement's row, as written. */
 export type NewMeasurement = typeof measurement.$inferInsert
+/** A fit's row, as read. */
 export type FitRow = typeof fit.$inferSelect

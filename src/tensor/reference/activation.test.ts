@@ -9,7 +9,16 @@ const kernels = createReference({ float: 'float64' })
 
 describe('activation', () => {
   test('erf', () => {
-    const known = [[0, 0], [0.5, 0.5204998778130465], [1, 0.8427007929497149], [2, 0.9953222650189527], [2.999, 0.9999777698314002], [3.5, 0.9999992569016276], [5, 0.9999999999984626], [7, 1]] // biome-ignore format: pairs
+    const known = [
+      [0, 0],
+      [0.5, 0.5204998778130465],
+      [1, 0.8427007929497149],
+      [2, 0.9953222650189527],
+      [2.999, 0.9999777698314002],
+      [3.5, 0.9999992569016276],
+      [5, 0.9999999999984626],
+      [7, 1],
+    ]
     for (const [x, value] of known) {
       expect(erf(x)).toBeCloseTo(value, 14)
       expect(erf(-x)).toBeCloseTo(-value, 14)

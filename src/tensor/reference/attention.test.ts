@@ -8,8 +8,16 @@ const kernels = createReference({ float: 'float64' })
 
 describe('attention', () => {
   const shape = (options: Partial<AttentionShape>): AttentionShape => ({
-    batch: 2, length: 7, heads: 4, kvHeads: 2, headSize: 6, scale: 0.3, window: null, compute: 'float', ...options,
-  }) // biome-ignore format: short
+    batch: 2,
+    length: 7,
+    heads: 4,
+    kvHeads: 2,
+    headSize: 6,
+    scale: 0.3,
+    window: null,
+    compute: 'float',
+    ...options,
+  })
 
   /** Softmax with the whole matrix of scores. */
   function plainly(q: Floats, k: Floats, v: Floats, s: AttentionShape): Float64Array {

@@ -22,6 +22,7 @@ export interface Operand {
   clipped: Uint8Array | null
 }
 
+/** How an operand of a product is rounded. */
 export interface OperandOptions {
   format: Format | null
   absmaxRatio: number
