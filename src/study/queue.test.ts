@@ -80,6 +80,16 @@ test('jobs are added once, taken by priority, and end with their transaction or 
   })
 })
 
+test('a job can be taken in the very moment in which it was queued', async () => {
+  // now() stands still in a transaction: the worst case of a database whose clock is coarse.
+  await ledger.transaction(async connection => {
+    await queue.add([job('now')], connection)
+    const [held] = await queue.take(1, connection)
+    expect(held.data).toEqual(job('now').data)
+    await queue.finish(held, connection)
+  })
+})
+
 test('a lease that is renewed holds; one that is not is given out again, and its former holder is refused', async () => {
   await queue.add([job('lease')], ledger)
   const [held] = await queue.take(1, ledger)

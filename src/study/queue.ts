@@ -99,7 +99,10 @@ export async function openQueue(ledger: Ledger, study: string, { leaseSeconds = 
             throw error
           }),
       }
-      const jobs = await boss.fetch<JobData>(name, { batchSize: count, includeMetadata: true, db })
+      // No job here waits for a time of day. Without this a job that was queued in the same tick of the database's
+      // clock (PGlite's can be a millisecond) would not be found.
+      const options = { batchSize: count, includeMetadata: true as const, ignoreStartAfter: true, db }
+      const jobs = await boss.fetch<JobData>(name, options)
       if (failed) throw failed
       jobs.sort((a, b) => b.priority - a.priority)
       return jobs.map(({ id, retryCount, data }) => ({ id, attempt: Number(retryCount), data }))
@@ -113,7 +116,7 @@ export async function openQueue(ledger: Ledger, study: string, { leaseSeconds = 
     },
     async giveBack(jobs) {
       if (jobs.length)
-        await ledger.query(`update ${SCHEMA}.job set state = 'retry', start_after = now() where ${mine}`, ids(jobs))
+        await ledger.query(`update ${SCHEMA}.job set state = 'retry' where ${mine}`, ids(jobs))
     },
     async renew(jobs) {
       if (!jobs.length) return new Set()
@@ -122,7 +125,7 @@ export async function openQueue(ledger: Ledger, study: string, { leaseSeconds = 
     },
     async recover(everything) {
       if (everything) {
-        const text = `update ${SCHEMA}.job set state = 'retry', start_after = now() where name = $1 and state = 'active'`
+        const text = `update ${SCHEMA}.job set state = 'retry' where name = $1 and state = 'active'`
         await ledger.query(text, [name])
       } else await boss.expire()
     },
