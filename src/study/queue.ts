@@ -115,8 +115,7 @@ export async function openQueue(ledger: Ledger, study: string, { leaseSeconds = 
       await boss.complete(name, job.id, {}, { db: adapter(connection) })
     },
     async giveBack(jobs) {
-      if (jobs.length)
-        await ledger.query(`update ${SCHEMA}.job set state = 'retry' where ${mine}`, ids(jobs))
+      if (jobs.length) await ledger.query(`update ${SCHEMA}.job set state = 'retry' where ${mine}`, ids(jobs))
     },
     async renew(jobs) {
       if (!jobs.length) return new Set()
