@@ -2,7 +2,9 @@
 // argument of every function. Files add their functions in REGISTER.
 #include "boundary.h"
 
+// Written by build.mjs: what was compiled and by whom, and the digest of its sources.
 extern const char* const bitlawBuild;
+extern const char* const bitlawSources;
 
 namespace bitlaw {
 
@@ -51,6 +53,7 @@ static Napi::Value allocate(const Napi::CallbackInfo& info) {
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports["build"] = Napi::String::New(env, bitlawBuild);
+  exports["sources"] = Napi::String::New(env, bitlawSources);
   exports["allocate"] = Napi::Function::New<allocate>(env);
   exports["create"] = Napi::Function::New<create>(env);
   exports["pathName"] = Napi::Function::New<pathName>(env);

@@ -12,6 +12,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
+const require = createRequire(import.meta.url)
+const { digestSources } = require('./sources.cjs')
 const here = dirname(fileURLToPath(import.meta.url))
 const out = join(here, 'build')
 const objects = join(out, 'objects')
@@ -109,7 +111,7 @@ async function compile(compiler, name, flags) {
 async function build() {
   mkdirSync(objects, { recursive: true })
   const compiler = await findCompiler()
-  const require = createRequire(import.meta.url)
+  const sourcesDigest = digestSources()
   const includes = [require('node-addon-api').include_dir, require('node-api-headers').include_dir]
   const common = [...COMMON, ...WARNINGS, ...includes.flatMap(folder => ['-isystem', folder.replaceAll('"', '')])]
   const defines = []
@@ -138,7 +140,9 @@ async function build() {
   const temporary = join(out, `bitlaw.${process.pid}`)
   writeFileSync(
     `${temporary}.cpp`,
-    `extern const char* const bitlawBuild;\nconst char* const bitlawBuild = "${id}, ${compiler.version.replace(/["\\]/g, '')}";\n`,
+    `extern const char *const bitlawBuild, *const bitlawSources;\n` +
+      `const char* const bitlawBuild = "${id}, ${compiler.version.replace(/["\\]/g, '')}";\n` +
+      `const char* const bitlawSources = "${sourcesDigest}";\n`,
   )
   const link = process.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : ['-pthread']
   await run(compiler.name, [

@@ -1,10 +1,22 @@
 // An install on a machine without a C++ compiler: the build succeeds and writes down why there are no kernels, the
-// command works all the same, and says once that it is slow and why.
+// command works all the same, and says once that it is slow and why. Kernels of other sources are refused.
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
+import { missingReason } from '../src/tensor/addon.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'bitlaw-install-'))
 afterAll(() => rmSync(root, { recursive: true }))
@@ -75,4 +87,25 @@ test('BITLAW_ISA=typescript asks for the same where kernels are built', () => {
   expect(run.stdout.trim()).toBe('typescript')
   expect(run.stderr.match(/very slow/g)).toHaveLength(1)
   expect(run.stderr).toContain('BITLAW_ISA=typescript')
+})
+
+test.skipIf(missingReason() !== '')('kernels are taken with their own sources or none, and refused with others', () => {
+  const script = "import('./src/tensor/addon.ts').then(({ pathsHere }) => console.log(pathsHere().length > 0))"
+  const open = (isa = '') => node(['--import', 'tsx', '-e', script], { BITLAW_ISA: isa })
+  const native = join(copy, 'native')
+  mkdirSync(join(native, 'build'), { recursive: true })
+  cpSync(resolve('native', 'build', 'bitlaw.node'), addon)
+  expect(open().stdout.trim()).toBe('true')
+
+  appendFileSync(join(native, 'isa.cpp'), '// Other words.\n')
+  const refused = node(['bin/bitlaw', 'train', join(root, 'run.yaml'), '--out', join(root, 'refused')])
+  expect(refused.status).toBe(2)
+  expect(refused.stderr).toContain('bitlaw: the native kernels were built from other sources: rebuild them by node ')
+  expect(refused.stderr).toContain(join(native, 'build.mjs'))
+  expect(open('typescript').stdout.trim()).toBe('false')
+
+  for (const name of readdirSync(native)) if (/\.(cpp|h)$/.test(name)) rmSync(join(native, name))
+  expect(open().stdout.trim()).toBe('true')
+  rmSync(join(native, 'sources.cjs'))
+  expect(open().stdout.trim()).toBe('true')
 })

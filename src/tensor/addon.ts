@@ -1,12 +1,15 @@
 // Opens the compiled kernels (native/build/bitlaw.node), or knows why they are missing.
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { RequestError } from '../formats/error.ts'
 
 /** The addon: functions whose first argument is an engine; native/export_*.cpp says the rest. */
 export interface Addon {
   readonly build: string
+  /** Digest of the sources that it was built from. */
+  readonly sources: string
   create(threads: number, isa: string): Engine | undefined
   pathName(engine: Engine): string
   /** Instruction paths of this processor, best first. */
@@ -22,24 +25,37 @@ export type Engine = { readonly engine: unique symbol }
 export const PATHS = ['amx', 'avx512bf16', 'avx2', 'portable'] as const
 
 const file = fileURLToPath(new URL('../../native/build/bitlaw.node', import.meta.url))
+const digestFile = fileURLToPath(new URL('../../native/sources.cjs', import.meta.url))
 const reasonFile = fileURLToPath(new URL('../../native/build/reason.txt', import.meta.url))
 let loaded: { addon?: Addon; reason: string } | undefined
 
-/** The addon, or why there is none; opened once. */
+/** Throws RequestError where kernels were built from other sources than those beside them. */
+function checkSources({ sources }: Addon): void {
+  const digest: string = existsSync(digestFile) ? createRequire(import.meta.url)(digestFile).digestSources() : ''
+  if (digest !== '' && digest !== sources)
+    throw new RequestError(
+      `the native kernels were built from other sources: rebuild them by node ${join(dirname(digestFile), 'build.mjs')}, or go without (slowly) by BITLAW_ISA=typescript`,
+    )
+}
+
+/** The addon, or why there is none; opened once. Throws RequestError where its sources have changed since it was built. */
 export function openAddon(): { addon?: Addon; reason: string } {
   if (loaded !== undefined) return loaded
   if (process.env['BITLAW_ISA'] === 'typescript') {
     loaded = { reason: 'BITLAW_ISA=typescript asks for none' }
     return loaded
   }
+  let addon: Addon | undefined
+  let reason = ''
   try {
-    loaded = { addon: createRequire(import.meta.url)(file), reason: '' }
+    addon = createRequire(import.meta.url)(file)
   } catch (error) {
-    let reason = 'they were not built: run npm install with a C++ compiler'
+    reason = 'they were not built: run npm install with a C++ compiler'
     if (existsSync(file)) reason = error instanceof Error ? error.message.split('\n')[0] : String(error)
     else if (existsSync(reasonFile)) reason = readFileSync(reasonFile, 'utf8').trim().split('\n')[0]
-    loaded = { reason }
   }
+  if (addon) checkSources(addon)
+  loaded = { addon, reason }
   return loaded
 }
 
