@@ -71,15 +71,30 @@ function queueName(study: string): string {
   return `study_${Buffer.from(study).toString('hex')}`
 }
 
+/** An arbitrary number that workers agree on, so that one of them makes the queue's tables and the others find them. */
+const ADVISORY = 7_214_306
+
+/** Does something while no other process of a server does it: pg-boss has a lock of its own, but looks whether its tables are there before it has it, and fails where another makes them meanwhile. */
+async function oneAtATime(ledger: Ledger, work: () => Promise<void>): Promise<void> {
+  // An embedded ledger has one owner, and its only connection cannot wait for itself.
+  if (ledger.kind === 'pglite') return work()
+  await ledger.transaction(async connection => {
+    await connection.query(`select pg_advisory_xact_lock(${ADVISORY})`)
+    await work()
+  })
+}
+
 /** Opens the queue of a study, creating it where it is new. `leaseSeconds` is how long a worker may be silent. */
 export async function openQueue(ledger: Ledger, study: string, { leaseSeconds = 60 } = {}): Promise<Queue> {
   const name = queueName(study)
   const boss = new PgBoss({ db: adapter(ledger), schema: SCHEMA, supervise: false, schedule: false })
-  const problems: unknown[] = []
-  boss.on('error', error => problems.push(error))
-  await boss.start()
+  // What fails here rejects the call that failed; an event that nobody hears would end the process.
+  boss.on('error', () => {})
   const limits = { retryLimit: 1_000_000, retryDelay: 0, retryBackoff: false, expireInSeconds: leaseSeconds }
-  await boss.createQueue(name, { name, policy: 'standard', ...limits })
+  await oneAtATime(ledger, async () => {
+    await boss.start()
+    await boss.createQueue(name, { name, policy: 'standard', ...limits })
+  })
   const ids = (jobs: readonly HeldJob[]) => [jobs.map(job => job.id), jobs.map(job => job.attempt)]
   const mine = `name = '${name}' and state = 'active' and (id, retry_count) in (select unnest($1::uuid[]), unnest($2::int[]))`
   return {
