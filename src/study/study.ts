@@ -1,6 +1,6 @@
 // A study from its specification to a ledger that is complete: opens, plans, runs, closes. Doing it again goes on where it was.
 import { randomUUID } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, linkSync, rmSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { RequestError } from '../formats/error.ts'
 import type { PlannedRun } from './expand.ts'
@@ -62,6 +62,38 @@ export function readStudyFile(folder: string): StudyFile {
   return file
 }
 
+/** Writes the study's document, with the id that it has or, of processes that begin at the same moment, the one that the first of them gave it. */
+function claimStudyFile(
+  at: string,
+  folder: string,
+  { text, source, spec: { name } }: { text: string; source: string; spec: Spec },
+): StudyFile {
+  const path = join(at, 'study.json')
+  const file = { id: randomUUID(), name, spec: text, source, roots: rootsOf(source) }
+  const lines = (document: StudyFile) => `${JSON.stringify(document, null, 1)}\n`
+  try {
+    if (!existsSync(path)) {
+      const mine = `${path}.${file.id}`
+      writeWhole(mine, lines(file))
+      try {
+        linkSync(mine, path)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+      } finally {
+        rmSync(mine, { force: true })
+      }
+    }
+    const { id, name: before } = readStudyFile(at)
+    if (before !== name)
+      throw new RequestError(`the folder '${folder}' holds the study '${before}', expected '${name}' or another folder`)
+    writeWhole(path, lines({ ...file, id }))
+    return { ...file, id }
+  } catch (error) {
+    if (error instanceof RequestError) throw error
+    throw machineError(`cannot write in the folder '${folder}'`, error)
+  }
+}
+
 /** Takes the folder (unless a server holds the ledger), opens ledger and queue, and checks that this folder is this study's. */
 export async function openStudy(
   folder: string,
@@ -90,26 +122,7 @@ export async function openStudy(
       if (error instanceof RequestError) throw error
       throw machineError(`cannot use the folder '${folder}'`, error)
     }
-    const before = existsSync(join(at, 'study.json')) ? readStudyFile(at) : undefined
-    if (create && before && before.name !== create.spec.name)
-      throw new RequestError(
-        `the folder '${folder}' holds the study '${before.name}', expected '${create.spec.name}' or another folder`,
-      )
-    const file: StudyFile = create
-      ? {
-          id: before?.id ?? randomUUID(),
-          name: create.spec.name,
-          spec: create.text,
-          source: create.source,
-          roots: rootsOf(create.source),
-        }
-      : (before as StudyFile)
-    if (create)
-      try {
-        writeWhole(join(at, 'study.json'), `${JSON.stringify(file, null, 1)}\n`)
-      } catch (error) {
-        throw machineError(`cannot write in the folder '${folder}'`, error)
-      }
+    const file = create ? claimStudyFile(at, folder, create) : readStudyFile(at)
     const spec = create?.spec ?? parseSpec(file.spec, file.source)
     try {
       onHeld(at)
