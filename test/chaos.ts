@@ -194,10 +194,12 @@ export async function serverChaos({
       const start = () => owners.add(startOwner(folder, { env: { DATABASE_URL: url }, processes: 1, lease: 3 }))
       for (let i = 0; i < 2; i++) start()
       const running = () => [...owners].filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null)
-      while (running().length) {
+      const complain = () => {
         const failed = [...owners].find(({ exitCode }) => exitCode)
         if (failed)
           throw new Error(`a worker ended with status ${failed.exitCode} after ${done} kills: ${failed.output}`)
+      }
+      for (; running().length; complain()) {
         await sleep(200 + random() * 4000)
         const children = childrenOf(folder)
         if (done >= kills || !children.length || !running().length) continue
@@ -296,18 +298,46 @@ export async function diskFaults({
   }
 }
 
+/** All three parts, with progress; answers what was wrong in each, which a failing part does not keep from the next. */
+async function main(words: readonly string[]): Promise<string[]> {
+  const [kills, faults, seed, serverKills] = ['200', '50', '1', '50'].map((usual, i) => Number(words[i] ?? usual))
+  const started = performance.now()
+  const clock = () => `${((performance.now() - started) / 1000).toFixed(0)} s`
+  const log = (line: string) => console.log(`${clock()}: ${line}`)
+  const wrong: string[] = []
+  const part = async (what: string, again: string, count: number, work: () => Promise<string[] | null>) => {
+    if (count === 0) return
+    const before = wrong.length
+    let skipped = false
+    try {
+      const found = await work()
+      skipped = found === null
+      wrong.push(...(found ?? []))
+    } catch (error) {
+      wrong.push(`${what}: ${(error as Error).message}`)
+    }
+    const bad = wrong.length - before
+    log(
+      `${count} ${what}, seed ${seed}: ${skipped ? 'skipped' : bad ? `${bad} wrong, again by npm run chaos -- ${again}` : 'all well'}`,
+    )
+  }
+  log(`${kills} kills, ${faults} faults of the disk, ${serverKills} kills with a server, seed ${seed}`)
+  await part('kills', `${kills} 0 ${seed} 0`, kills, async () => (await chaos({ kills, seed, log })).differences)
+  await part('faults of the disk', `0 ${faults} ${seed} 0`, faults, async () => {
+    const { differences, unclear } = await diskFaults({ faults, seed, log })
+    return [...differences, ...unclear]
+  })
+  await part(
+    'kills with a server',
+    `0 0 ${seed} ${serverKills}`,
+    serverKills,
+    async () => (await serverChaos({ kills: serverKills, seed, log }))?.differences ?? null,
+  )
+  return wrong
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [kills = '200', faults = '50', seed = '1', serverKills = '50'] = process.argv.slice(2)
-  const log = (line: string) => console.log(line)
-  const killed =
-    Number(kills) > 0 ? await chaos({ kills: Number(kills), seed: Number(seed), log }) : { differences: [] }
-  const faulted =
-    Number(faults) > 0
-      ? await diskFaults({ faults: Number(faults), seed: Number(seed), log })
-      : { differences: [], unclear: [], errors: [] }
-  const served =
-    Number(serverKills) > 0 ? await serverChaos({ kills: Number(serverKills), seed: Number(seed), log }) : null
-  const wrong = [...killed.differences, ...faulted.differences, ...faulted.unclear, ...(served?.differences ?? [])]
+  const wrong = await main(process.argv.slice(2))
   for (const line of wrong) console.log(line)
   process.exit(wrong.length ? 1 : 0)
 }
