@@ -37,40 +37,70 @@ export interface Planned {
 }
 
 /** Scoring goes before training: it is short, and frees nothing by waiting. */
-const MEASURE_PRIORITY = 1_000_000
+const MEASURE_PRIORITY = 1_000_000_000
 
-/** Small trainings first: results come early, and the longest ones meet a fitted estimate of the time left. */
-function trainPriority(flops: number): number {
-  return -Math.round(1000 * Math.log10(Math.max(1, flops)))
+/** The share of a study's time in which the shortest trainings go before the longest. */
+const EARLY_SHARE = 0.05
+
+type Predicted = Pick<RunRow, 'predictedTraining' | 'predictedQuantizing' | 'predictedEvaluating'>
+
+/**
+ * Priorities of trainings (higher goes first) from what each takes with all that is done of it. The shortest go first, a
+ * twentieth of the whole and at least one, so that there is something to see at once; then the longest, so that none of
+ * them runs alone at the end while other processes have nothing left to do.
+ */
+export function trainPriorities(costs: readonly number[]): number[] {
+  const total = costs.reduce((sum, cost) => sum + cost, 0)
+  const priorities = costs.map(() => 0)
+  let spent = 0
+  const ascending = costs.map((_, i) => i).sort((a, b) => costs[a] - costs[b])
+  for (const [rank, i] of ascending.entries()) {
+    spent += costs[i]
+    priorities[i] = rank === 0 || spent <= EARLY_SHARE * total ? 2 * costs.length - rank : rank
+  }
+  return priorities
 }
 
-/** The job that trains runs which share a training (or one alone, whose key is then the job's). */
-export function trainJob(study: string, runs: readonly Pick<RunRow, 'key' | 'flops'>[]): NewJob {
-  const keys = runs.map(run => run.key)
-  const key = keys.length === 1 ? keys[0] : keyOf({ train: keys })
-  const flops = Math.max(...runs.map(run => run.flops ?? 0))
-  return {
-    id: jobId(keyOf({ train: keys })),
-    priority: trainPriority(flops),
-    data: { kind: 'train', study, key, runs: keys },
-  }
+/** The jobs that train groups of runs, those of a group sharing one training (its key is the run's where it is alone). */
+export function trainJobs(
+  study: string,
+  groups: readonly (readonly (Pick<RunRow, 'key' | 'flops'> & Predicted)[])[],
+): NewJob[] {
+  // Operations stand for seconds where not all of these were predicted.
+  const isPredicted = groups.every(runs => runs.every(run => run.predictedTraining !== null))
+  const costOf = (run: Pick<RunRow, 'flops'> & Predicted) =>
+    isPredicted
+      ? (run.predictedTraining ?? 0) + (run.predictedQuantizing ?? 0) + (run.predictedEvaluating ?? 0)
+      : (run.flops ?? 0)
+  const priorities = trainPriorities(groups.map(runs => runs.reduce((sum, run) => sum + costOf(run), 0)))
+  return groups.map((runs, i) => {
+    const keys = runs.map(run => run.key)
+    const key = keys.length === 1 ? keys[0] : keyOf({ train: keys })
+    return {
+      id: jobId(keyOf({ train: keys })),
+      priority: priorities[i],
+      data: { kind: 'train', study, key, runs: keys },
+    }
+  })
 }
 
 /** The job that scores what is missing of a run, or undefined where nothing is. */
 export function measureJob(
   spec: Spec,
-  run: Pick<RunRow, 'key' | 'config'>,
+  run: Pick<RunRow, 'key' | 'config'> & Partial<Predicted>,
   have: ReadonlySet<string>,
 ): NewJob | undefined {
-  const missing = itemsOf(spec, { key: run.key, config: run.config as PlannedRun['config'] }).items.filter(
-    item => !have.has(item.key),
-  )
+  const { items } = itemsOf(spec, { key: run.key, config: run.config as PlannedRun['config'] })
+  const missing = items.filter(item => !have.has(item.key))
   if (!missing.length) return undefined
   const measurements = missing.map(item => item.key)
   const key = keyOf({ measure: measurements })
+  const whole = (run.predictedQuantizing ?? 0) + (run.predictedEvaluating ?? 0)
+  // The longest first here too, to the millisecond, as far as the database's number goes.
+  const milliseconds = Math.min(1e9, Math.round((1000 * whole * missing.length) / items.length))
   return {
     id: jobId(key),
-    priority: MEASURE_PRIORITY,
+    priority: MEASURE_PRIORITY + milliseconds,
     data: { kind: 'measure', study: spec.name, key, runs: [run.key], measurements },
   }
 }
@@ -96,14 +126,8 @@ async function neededJobs(
       if (job) jobs.push(job)
     } else if (run.state === 'waiting') groups.set(run.cluster, [...(groups.get(run.cluster) ?? []), run])
   }
-  for (const runs of groups.values())
-    jobs.push(
-      trainJob(
-        spec.name,
-        runs.sort((a, b) => (a.d ?? 0) - (b.d ?? 0)),
-      ),
-    )
-  return jobs
+  const trainings = [...groups.values()].map(runs => runs.sort((a, b) => (a.d ?? 0) - (b.d ?? 0)))
+  return [...jobs, ...trainJobs(spec.name, trainings)]
 }
 
 /** Makes the ledger and the queue hold these runs; those that are done stay as they are. */
