@@ -64,7 +64,7 @@ test('the Kubernetes file holds a volume and two jobs that run our commands on i
   }
 })
 
-test('an address that is none, or where nobody answers, is refused at once and without its password', async () => {
+test('an address that is none, or where nobody answers, is refused, soon and without its password', async () => {
   await expect(openLedger(root, 'mysql://me:secret@host/x')).rejects.toThrow(
     /^DATABASE_URL 'mysql:\/\/host\/x' is not a server's address, expected postgres:/,
   )

@@ -32,8 +32,9 @@ export interface Ledger extends Connection {
 /** A connection that is not made, and a query that is not answered, in so long are taken as lost. */
 const CONNECT_MS = 10_000
 const ANSWER_MS = 60_000
-/** A server that is starting up, or breaks off while a ledger is opened, is waited for so long. */
+/** A server that is starting up, or breaks off while a ledger is opened, is waited for so long; one that nobody answers for only as long as it may take to start one again. */
 const STARTING_MS = 60_000
+const ABSENT_MS = 10_000
 
 type Values = readonly unknown[]
 const nulled = (values: Values) => values.map(value => (value === undefined ? null : value))
@@ -147,16 +148,16 @@ export async function openLedger(folder: string, url: string | undefined): Promi
       : machineError(url ? `cannot reach ${withoutSecrets(url)}` : `cannot open the ledger in '${folder}'`, error)
   }
   try {
-    const until = Date.now() + STARTING_MS
+    const started = Date.now()
     let seen = false
     for (let done = false; !done; ) {
       try {
         await ledger.transaction(migrate)
         done = true
       } catch (error) {
-        // Where nobody answers the address is wrong; a server that answered, or broke off, comes back.
+        // Where nobody answers the address may be wrong; a server that answered, or broke off, comes back.
         seen ||= isStarting(error) || isLost(error)
-        if (!seen || !isPassing(error) || Date.now() > until) throw error
+        if (!isPassing(error) || Date.now() > started + (seen ? STARTING_MS : ABSENT_MS)) throw error
         await new Promise(resolve => setTimeout(resolve, 500))
       }
     }
