@@ -14,32 +14,44 @@ function exhaustive(tensors: Choice[][], budget: number): number {
   return best
 }
 
-test('an allocation is optimal and within the budget', () => {
-  const choice = fc.record({
-    format: fc.constant('f'),
-    bits: fc.integer({ min: 1, max: 40 }),
-    loss: fc.double({ min: 0, max: 10, noNaN: true }),
-  })
-  fc.assert(
-    fc.property(
-      fc.array(fc.array(choice, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 6 }),
-      fc.integer({ min: 1, max: 200 }),
-      (tensors, budget) => {
-        const found = allocate(tensors, budget)
-        const wanted = exhaustive(tensors, budget)
-        if (!found) {
-          expect(wanted).toBe(Number.POSITIVE_INFINITY)
-          return
-        }
-        expect(found.bits).toBeLessThanOrEqual(budget)
-        expect(found.gap).toBe(0)
-        expect(found.loss).toBeCloseTo(wanted, 9)
-        expect(found.bits).toBe(found.chosen.reduce((sum, i, t) => sum + tensors[t][i].bits, 0))
-      },
-    ),
-    { numRuns: 300 },
-  )
-})
+const LOSSES = {
+  'with many ties': fc.integer({ min: 0, max: 4 }),
+  'of one size': fc.integer({ min: 1, max: 1e6 }).map(millionths => millionths / 1e6),
+  'of all sizes': fc.double({ min: -12, max: 12, noNaN: true }).map(exponent => 10 ** exponent),
+}
+
+test.each(Object.entries(LOSSES))(
+  'an allocation is optimal or within the gap that it states: losses %s',
+  (_, losses) => {
+    const choice = fc.record({ format: fc.constant('f'), bits: fc.integer({ min: 1, max: 40 }), loss: losses })
+    const tensors = fc.array(fc.array(choice, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 6 })
+    fc.assert(
+      fc.property(
+        tensors,
+        fc.integer({ min: 1, max: 200 }),
+        fc.integer({ min: 0, max: 12 }),
+        (tensors, budget, nodes) => {
+          const wanted = exhaustive(tensors, budget)
+          const whole = allocate(tensors, budget)
+          const short = allocate(tensors, budget, { nodes })
+          expect(whole !== undefined && short !== undefined).toBe(Number.isFinite(wanted))
+          if (!whole || !short) return
+          for (const { chosen, bits, loss, bound, gap } of [whole, short]) {
+            const sum = (key: 'bits' | 'loss') => chosen.reduce((all, i, t) => all + tensors[t][i][key], 0)
+            expect(bits).toBeLessThanOrEqual(budget)
+            expect(bits).toBe(sum('bits'))
+            expect(Math.abs(loss - sum('loss'))).toBeLessThanOrEqual(1e-12 * loss)
+            expect(loss).toBeGreaterThanOrEqual(wanted * (1 - 1e-12))
+            expect(bound).toBeLessThanOrEqual(wanted * (1 + 1e-12))
+            expect(loss * (1 - gap)).toBeLessThanOrEqual(wanted * (1 + 1e-12))
+          }
+          expect(whole.gap).toBe(0)
+        },
+      ),
+      { numRuns: 500 },
+    )
+  },
+)
 
 test('a search that is cut short states its gap', () => {
   const tensors = Array.from({ length: 40 }, (_, t) =>

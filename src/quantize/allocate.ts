@@ -78,7 +78,7 @@ export function allocate(
   const start = atPrice(tensors, menus, price)
   const bound = start.loss - price * (budget - start.bits)
 
-  // Fill what is left with the steps that save most per bit.
+  // Fill what is left with the steps that save most.
   const best = { ...start, chosen: [...start.chosen] }
   for (;;) {
     let gain = 0
@@ -96,9 +96,9 @@ export function allocate(
     if (!step) break
     const { t, i } = step
     best.bits += tensors[t][i].bits - tensors[t][best.chosen[t]].bits
-    best.loss -= gain
     best.chosen[t] = i
   }
+  best.loss = best.chosen.reduce((sum, i, t) => sum + tensors[t][i].loss, 0)
 
   // Branch and bound: tensors with most at stake first; what is left is bounded by its relaxed loss at the price found.
   const order = menus.map((_, t) => t).sort((a, b) => spread(tensors[b], menus[b]) - spread(tensors[a], menus[a]))
