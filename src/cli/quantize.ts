@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { weightFiles } from '../checkpoint/folder.ts'
-import { compare } from '../evaluate/divergence.ts'
+import { compare, keptSource, modelSource } from '../evaluate/divergence.ts'
 import { type ScoreOptions, tokenizeText } from '../evaluate/loss.ts'
 import { WINDOW_CONVENTIONS } from '../evaluate/windows.ts'
 import { type Format, parseFormat, printFormat, RequestError } from '../formats/index.ts'
@@ -224,6 +224,7 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
     options.evaluate === undefined
       ? undefined
       : await tokenizeText(model.tokenizer!, readText(options.evaluate), windows)
+  const before = text && keptSource(modelSource(model, kernels, { ...scoring, precision: model.precision }))
   const documents: Record<string, unknown>[] = []
   for (const asked of plans) {
     const start = performance.now()
@@ -282,7 +283,7 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
       spool.remove()
     }
     const common = { format: plan.name, method, bitsPerParameter: done.bitsPerParameter, totalBits: done.totalBits }
-    const comparison = text && compare(done.model, model, kernels, text, scoring)
+    const comparison = text && before && compare(done.model, before, kernels, text, scoring)
     documents.push({
       ...common,
       ...(options.out !== undefined || text === undefined

@@ -18,7 +18,7 @@ export interface LoadedModel extends Model {
   /** Folder of the checkpoint (for a single file, the folder that holds it). */
   folder: string
   tokenizer: Tokenizer | null
-  /** What it was trained at, from `bitlaw.precision` of config.json; null: nothing was quantized or nothing is known. */
+  /** What it computes at: what it was trained at (`bitlaw.precision` of config.json), but for weights that were quantized since; null: nothing is rounded or nothing is known. */
   precision: Precision | null
   /** Training tokens, from `bitlaw.d` of config.json; null: unknown. */
   d: number | null
@@ -72,7 +72,7 @@ export async function loadModel(reference: string, options: LoadOptions = {}): P
       name: reference,
       folder: source.folder,
       tokenizer: tokenizer ? await source.tokenizer() : null,
-      precision: readPrecision(bitlaw?.['precision']),
+      precision: precisionOf(bitlaw),
       d: typeof bitlaw?.['d'] === 'number' ? bitlaw['d'] : null,
       bitlaw,
       rawConfig: source.rawConfig,
@@ -143,6 +143,13 @@ function commonDtype(tensors: TensorFile): string {
     counts.set(dtype, (counts.get(dtype) ?? 0) + sizeOf(shape))
   }
   return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 'F32'
+}
+
+/** What a checkpoint with this `bitlaw` in its config.json computes at. */
+function precisionOf(bitlaw: Record<string, unknown> | null): Precision | null {
+  const trained = readPrecision(bitlaw?.['precision'])
+  // Quantized weights are no masters, to be rounded in each product: they are the rounded ones.
+  return trained && asObject(bitlaw?.['quantized']) ? readPrecision({ ...trained, weights: null }) : trained
 }
 
 /** `bitlaw.precision` of a config.json: spellings, or numbers of bits as in a run configuration; null: nothing is quantized. */
