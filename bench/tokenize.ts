@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { tokenizerTraits } from '../src/text/cache.ts'
 import { loadDocuments } from '../src/text/corpus.ts'
-import { cutText, scanDocuments, tokenizeCorpus } from '../src/text/shards.ts'
+import { cutText } from '../src/text/cut.ts'
+import { scanDocuments, tokenizeCorpus } from '../src/text/shards.ts'
 import { openTokenizer, type Tokenizer } from '../src/text/tokenizer.ts'
 import type { BenchOptions, BenchResult } from './main.ts'
 
@@ -42,7 +43,8 @@ export async function run(options: BenchOptions): Promise<BenchResult> {
   const repeats = Number(options.repeats ?? 3)
   const documents = await scanDocuments(corpus)
   const texts: string[] = []
-  for await (const { text } of loadDocuments(corpus)) texts.push(...cutText(text, Number(options.texts ?? 2048)))
+  for await (const { text } of loadDocuments(corpus))
+    texts.push(...cutText(text, Number(options.texts ?? 2048), 'before-space'))
   const megabytes = documents.reduce((sum, { bytes }) => sum + bytes, 0) / 1e6
   const rows: Record<string, string | number>[] = []
   for (const name of names) {

@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { type CutRule, cutRule } from './cut.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
 /** BITLAW_CACHE, else ~/.cache/bitlaw. */
@@ -42,26 +43,8 @@ export function hashOf(...parts: (string | number | Uint8Array)[]): string {
 export interface TokenizerTraits {
   /** Hash of all that decides its ids: the files it saves, and what begins and ends a text. */
   key: string
-  /** It splits words as GPT-2 does and does nothing else, so a text may be cut between words without a change of its ids. */
-  splitsAtWords: boolean
-}
-
-/** Whether a tokenizer.json is byte-level BPE with GPT-2's splitting, no normalizer, no prefix space, and no added token with white space. */
-function splitsAtWords(json: string): boolean {
-  const { normalizer, pre_tokenizer, model, added_tokens } = JSON.parse(json) as {
-    normalizer?: unknown
-    pre_tokenizer?: { type?: string; add_prefix_space?: boolean; use_regex?: boolean } | null
-    model?: { type?: string }
-    added_tokens?: { content: string; lstrip?: boolean; rstrip?: boolean }[]
-  }
-  return (
-    !normalizer &&
-    model?.type === 'BPE' &&
-    pre_tokenizer?.type === 'ByteLevel' &&
-    pre_tokenizer.add_prefix_space === false &&
-    pre_tokenizer.use_regex !== false &&
-    (added_tokens ?? []).every(token => !/\s/.test(token.content) && !token.lstrip && !token.rstrip)
-  )
+  /** Where a text may be cut without a change of its ids. */
+  cut: CutRule
 }
 
 /** Saves the tokenizer into a temporary folder and looks at the files. */
@@ -74,8 +57,9 @@ export async function tokenizerTraits(tokenizer: Tokenizer): Promise<TokenizerTr
     for (const name of names) parts.push(name, await readFile(join(folder, name)))
     return {
       key: hashOf(String(tokenizer.bos), String(tokenizer.eos), ...parts),
-      splitsAtWords:
-        names.includes('tokenizer.json') && splitsAtWords(await readFile(join(folder, 'tokenizer.json'), 'utf8')),
+      cut: names.includes('tokenizer.json')
+        ? cutRule(await readFile(join(folder, 'tokenizer.json'), 'utf8'))
+        : 'nowhere',
     }
   } finally {
     await rm(folder, { recursive: true })

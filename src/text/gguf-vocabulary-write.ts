@@ -1,9 +1,9 @@
 // A tokenizer as the metadata of a GGUF file, so that llama.cpp reads texts as Bitlaw does.
 import { bool, f32s, type GgufEntry, i32s, text, texts, u32 } from '../checkpoint/gguf-write.ts'
 import { RequestError } from '../formats/error.ts'
-import { PRE_TOKENIZERS } from './gguf-vocabulary.ts'
 import { PIECE } from './pieces.ts'
 import type { Tokenizer } from './tokenizer.ts'
+import { wordsName } from './words.ts'
 
 /** What is read of a tokenizer.json. */
 interface TokenizerJson {
@@ -75,7 +75,7 @@ function bpeEntries(
   if (layout.includes('ByteLevel'))
     return {
       'tokenizer.ggml.model': text('gpt2'),
-      'tokenizer.ggml.pre': text(preTokenizerName(pre_tokenizer)),
+      'tokenizer.ggml.pre': text(wordsName(pre_tokenizer)),
       ...tokenEntries(tokens, types, vocab),
       'tokenizer.ggml.merges': texts(merges),
     }
@@ -114,33 +114,6 @@ function scoredEntries(
     'tokenizer.ggml.scores': f32s(scores),
     ...(id !== undefined && { 'tokenizer.ggml.unknown_token_id': u32(id) }),
   }
-}
-
-/** llama.cpp's name of how words are cut; throws RequestError where it has none. */
-function preTokenizerName(preTokenizer: unknown): string {
-  const patterns: string[] = []
-  let ownPattern = false
-  const walk = (part: unknown): void => {
-    const { type, pretokenizers, pattern, use_regex, individual_digits } = (part ?? {}) as Record<string, unknown>
-    if (type === 'Sequence' && Array.isArray(pretokenizers)) pretokenizers.forEach(walk)
-    else if (type === 'Split')
-      patterns.push(
-        String((pattern as Record<string, unknown>)['Regex'] ?? (pattern as Record<string, unknown>)['String']),
-      )
-    else if (type === 'Digits' && individual_digits === true) patterns.push('\\p{N}')
-    else if (type === 'ByteLevel') ownPattern = use_regex !== false
-    else throw new RequestError(`a tokenizer that cuts words by '${String(type)}' cannot be written into GGUF`)
-  }
-  walk(preTokenizer)
-  const alike = (pattern: string) =>
-    pattern.replace("(?i:'s|'t|'re|'ve|'m|'ll|'d)", "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])")
-  const wanted = [...patterns.map(alike), ...(ownPattern ? PRE_TOKENIZERS['gpt-2'] : [])].join('\n')
-  const name = Object.keys(PRE_TOKENIZERS).find(key => PRE_TOKENIZERS[key].join('\n') === wanted)
-  if (name === undefined)
-    throw new RequestError(
-      `a tokenizer that cuts words by ${wanted.slice(0, 80)} has no name in GGUF, expected one of ${Object.keys(PRE_TOKENIZERS).join(', ')}`,
-    )
-  return name
 }
 
 /** Whether a tokenizer.json puts a token in front of a text by default. */

@@ -2,38 +2,13 @@
 import { dirname } from 'node:path'
 import { type GgufValue, openGguf } from '../checkpoint/gguf.ts'
 import { RequestError } from '../formats/error.ts'
-import { byteLevelJson, fromJson, GPT2_PATTERN } from './huggingface.ts'
+import { byteLevelJson, fromJson } from './huggingface.ts'
 import { PIECE, type Pieces } from './pieces.ts'
 import { pieceTokenizer, writeSentencepiece } from './sentencepiece.ts'
 import type { Tokenizer } from './tokenizer.ts'
+import { PRE_TOKENIZERS } from './words.ts'
 
 type Metadata = Readonly<Record<string, GgufValue>>
-
-const LLAMA3 =
-  "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-const QWEN2 = LLAMA3.replace('\\p{N}{1,3}', '\\p{N}')
-const TEKKEN =
-  '[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+'
-const BLOOM = ' ?[^(\\s|.,!?…。，、।۔،)]+'
-
-/** How texts are cut into words, by `tokenizer.ggml.pre`: patterns applied one after the other. */
-export const PRE_TOKENIZERS: Readonly<Record<string, readonly string[]>> = {
-  default: ['[\\p{P}\\$\\+<=>\\^~\\|]+', GPT2_PATTERN, '\\p{N}+', '[0-9][0-9][0-9]'],
-  falcon: ['[\\p{P}\\$\\+<=>\\^~\\|`]+', GPT2_PATTERN, '[0-9][0-9][0-9]'],
-  ...group(
-    ['gpt-2', 'phi-2', 'mpt', 'olmo', 'jina-es', 'jina-de', 'jais', 'roberta-bpe', 'gigachat', 'trillion'],
-    [GPT2_PATTERN],
-  ),
-  ...group(
-    ['starcoder', 'refact', 'command-r', 'smollm', 'codeshell', 'exaone', 'minerva-7b'],
-    ['\\p{N}', GPT2_PATTERN],
-  ),
-  ...group(['llama3', 'llama-v3', 'llama-bpe', 'falcon3', 'dbrx', 'smaug-bpe', 'chatglm-bpe'], [LLAMA3]),
-  ...group(['qwen2', 'stablelm2', 'deepseek-r1-qwen', 'megrez'], [QWEN2]),
-  tekken: [TEKKEN],
-  ...group(['bloom', 'poro-chat', 'gpt3-finnish'], [BLOOM]),
-  viking: [BLOOM, '\\p{N}'],
-}
 
 /** The kinds in which a word that is a token is taken whole. */
 const WHOLE_WORDS: ReadonlySet<string> = new Set([
@@ -44,10 +19,6 @@ const WHOLE_WORDS: ReadonlySet<string> = new Set([
   'tekken',
   'chatglm-bpe',
 ])
-
-function group(names: readonly string[], patterns: readonly string[]): Record<string, readonly string[]> {
-  return Object.fromEntries(names.map(name => [name, patterns]))
-}
 
 /** Strings of a metadata array; throws where it is none. */
 function strings(metadata: Metadata, key: string, path: string): string[] {

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path'
 import type { Tokenizer as Library } from 'tokenizers'
 import { RequestError } from '../formats/error.ts'
 import type { Tokenizer } from './tokenizer.ts'
+import { GPT2_PATTERN } from './words.ts'
 
 const library = () => createRequire(import.meta.url)('tokenizers') as typeof import('tokenizers')
 
@@ -121,9 +122,6 @@ export async function openGpt2(vocabPath: string, mergesPath: string): Promise<T
   const first = named['add_bos_token'] === true && bos ? [bos] : []
   return fromJson(byteLevelJson({ vocab, merges, specials, patterns: [GPT2_PATTERN], first }), folder, vocabPath)
 }
-
-/** How GPT-2 cuts a text into words before it merges bytes. */
-export const GPT2_PATTERN = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
 /** A byte-level BPE to be written as tokenizer.json. */
 export interface ByteLevel {

@@ -3,10 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, expect, test } from 'vitest'
-import { trainBpe } from './bpe.ts'
 import { bytesTokenizer } from './bytes.ts'
-import { fromJson } from './huggingface.ts'
-import { cutText, openStream, scanDocuments, tokenizeCorpus } from './shards.ts'
+import { openStream, scanDocuments, tokenizeCorpus } from './shards.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'bitlaw-shards-'))
@@ -89,14 +87,46 @@ test('a vocabulary of more than 65536 tokens takes four bytes; begin and end are
   expect([...out]).toEqual([69998, 65541, 69999, 69998, 65537, 69999])
 })
 
-test('a long text is cut where byte-level words end, so the ids stay the same', async () => {
-  const text = "One  two\n\n three's  \n\tfour. five,six\r\nseven \u00a0 eight\n".repeat(40)
-  const tokenizer = fromJson((await trainBpe([{ text }], 300)).json, '', 'test')
-  const whole = [...(await tokenizer.encode(text))]
-  for (const size of [1, 7, 50, 333]) {
-    const pieces = cutText(text, size)
-    expect(pieces.join('')).toBe(text)
-    expect(pieces.length).toBeGreaterThan(1)
-    expect((await tokenizer.encodeBatch(pieces)).flatMap(ids => [...ids])).toEqual(whole)
+test('a document of many batches is one run of tokens, whatever is cut where', async () => {
+  const text = 'one two three, four. '.repeat(40_000)
+  const path = join(root, 'long.txt')
+  writeFileSync(path, text)
+  const documents = await scanDocuments([path])
+  let batches = 0
+  const tokenizer: Tokenizer = {
+    ...bytesTokenizer(),
+    encodeBatch: texts => {
+      batches++
+      return bytesTokenizer().encodeBatch(texts)
+    },
+  }
+  const traits = { key: 'long', cut: 'before-space' } as const
+  const shard = await tokenizeCorpus([path], documents, tokenizer, { cache: root, traits })
+  expect(batches).toBeGreaterThan(2)
+  expect(shard.ends).toEqual([text.length + 1])
+  const out = new Int32Array(text.length + 1)
+  openStream(shard, [0]).read(0, out)
+  expect(Buffer.from(out.subarray(0, -1)).toString()).toBe(text)
+  expect(out.at(-1)).toBe(256)
+})
+
+test('a tokenizer that fails in any batch leaves no file', async () => {
+  const path = join(root, 'failing.txt')
+  writeFileSync(path, 'word after word '.repeat(60_000))
+  const documents = await scanDocuments([path])
+  for (const failing of [1, 2, 3]) {
+    let batches = 0
+    const tokenizer: Tokenizer = {
+      ...bytesTokenizer(),
+      encodeBatch: async texts => {
+        if (++batches === failing) throw new Error(`batch ${failing}`)
+        return bytesTokenizer().encodeBatch(texts)
+      },
+    }
+    const traits = { key: `failing ${failing}`, cut: 'before-space' } as const
+    await expect(tokenizeCorpus([path], documents, tokenizer, { cache: root, traits })).rejects.toThrow(
+      `batch ${failing}`,
+    )
+    expect(readdirSync(join(root, 'tokens')).filter(name => name.includes('partial'))).toEqual([])
   }
 })

@@ -7,6 +7,7 @@ import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hashOf, type TokenizerTraits, temporaryName, tokenizerTraits, writeWhole } from './cache.ts'
 import { type CorpusSource, listFiles, loadDocuments } from './corpus.ts'
+import { cutText } from './cut.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
 /** A document as far as it is known without its text. */
@@ -35,12 +36,17 @@ export interface TokenStream {
   close(): void
 }
 
-/** Characters after which a document is cut into pieces for the tokenizer: short ones are encoded several times faster. */
-const WORD_PIECE = 2 ** 9
-/** The same where a cut may add a token. */
-const LONG_PIECE = 2 ** 20
+/** Characters after which a document is cut into pieces for the tokenizer, where it may be: short ones are encoded several times faster. */
+const PIECE = 2 ** 9
 /** Characters that are encoded in one batch. */
-const BATCH = 2 ** 22
+const BATCH = 2 ** 18
+
+/** Part of a document; whether the document begins and ends with it. */
+interface Piece {
+  text: string
+  first: boolean
+  last: boolean
+}
 
 /** What this process has read, by the files' names, sizes and times: a study's child trains many runs on one corpus. */
 const scanned = new Map<string, readonly DocumentInfo[]>()
@@ -62,26 +68,6 @@ export async function scanDocuments(source: CorpusSource): Promise<readonly Docu
   }
   scanned.set(id, found)
   return found
-}
-
-/**
- * A text in pieces of about `size` characters, cut before the last white space of a gap between words (a line end where
- * there is one near). Byte-level tokenizers give the same ids for the pieces as for the whole; one that puts a space
- * before each text (SentencePiece's way) gives one more token for each cut.
- */
-export function cutText(text: string, size: number): string[] {
-  const pieces: string[] = []
-  let start = 0
-  while (text.length - start > size) {
-    const from = start + size
-    const line = text.slice(from, from + size).search(/\n[\p{L}\p{N}\p{P}]/u)
-    const at = line >= 0 ? line : text.slice(from).search(/[ \n][\p{L}\p{N}\p{P}]/u)
-    if (at < 0) break
-    pieces.push(text.slice(start, from + at))
-    start = from + at
-  }
-  pieces.push(text.slice(start))
-  return pieces
 }
 
 /** Where shards are kept, and what is told while one is made. */
@@ -110,8 +96,8 @@ export async function tokenizeCorpus(
   tokenizer: Tokenizer,
   { cache, traits, onStart, signal }: ShardOptions,
 ): Promise<Shard> {
-  const { key: tokenizerKey, splitsAtWords } = traits ?? (await tokenizerTraits(tokenizer))
-  const key = hashOf('shard 1', tokenizerKey, ...documents.map(document => document.hash))
+  const { key: tokenizerKey, cut } = traits ?? (await tokenizerTraits(tokenizer))
+  const key = hashOf('shard 2', tokenizerKey, ...documents.map(document => document.hash))
   const path = join(cache, 'tokens', `${key}.bin`)
   const found = readShard(path)
   if (found !== undefined) return found
@@ -123,52 +109,55 @@ export async function tokenizeCorpus(
   const file = await open(partial, 'w')
   const ends: number[] = []
   let written = 0
+  const lead = bos === eos ? null : bos
+  const write = async (pieces: readonly Piece[], ids: readonly Int32Array[]) => {
+    const length = ids.reduce((sum, part) => sum + part.length, 0)
+    const Ids = bytesPerToken === 2 ? Uint16Array : Uint32Array
+    const out = new Ids(length + 2 * pieces.length)
+    let to = 0
+    for (const [i, { first, last }] of pieces.entries()) {
+      if (first && lead !== null) out[to++] = lead
+      out.set(ids[i], to)
+      to += ids[i].length
+      if (last && eos !== null) out[to++] = eos
+      if (last) ends.push(written + to)
+    }
+    await file.writeFile(new Uint8Array(out.buffer, 0, to * bytesPerToken))
+    written += to
+  }
+  // While a batch is encoded the next one is read and cut, and the one before is written: at most two are held.
+  let before: Promise<void> = Promise.resolve()
   try {
-    let waiting: string[] = []
-    let waitingSize = 0
+    let waiting: Piece[] = []
+    let size = 0
     const encode = async () => {
       signal?.throwIfAborted()
-      const pieces = waiting.map(text => cutText(text, splitsAtWords ? WORD_PIECE : LONG_PIECE))
+      const pieces = waiting
       waiting = []
-      waitingSize = 0
-      const ids = await tokenizer.encodeBatch(pieces.flat())
-      let at = 0
-      for (const parts of pieces) {
-        const mine = ids.slice(at, at + parts.length)
-        at += parts.length
-        const length = mine.reduce((sum, part) => sum + part.length, 0)
-        const extra = (bos !== null && bos !== eos ? 1 : 0) + (eos !== null ? 1 : 0)
-        const out = bytesPerToken === 2 ? new Uint16Array(length + extra) : new Uint32Array(length + extra)
-        let to = 0
-        if (bos !== null && bos !== eos) out[to++] = bos
-        for (const part of mine) {
-          out.set(part, to)
-          to += part.length
-        }
-        if (eos !== null) out[to] = eos
-        await file.writeFile(new Uint8Array(out.buffer))
-        written += out.length
-        ends.push(written)
+      size = 0
+      const ids = tokenizer.encodeBatch(pieces.map(({ text }) => text))
+      ids.catch(() => {}) // awaited below, or not where the batch before it fails
+      await before
+      before = ids.then(found => write(pieces, found))
+      before.catch(() => {}) // the same
+    }
+    for await (const { text } of loadDocuments(source)) {
+      const parts = cutText(text, PIECE, cut)
+      for (const [i, part] of parts.entries()) {
+        waiting.push({ text: part, first: i === 0, last: i === parts.length - 1 })
+        size += part.length
+        if (size >= BATCH) await encode()
       }
     }
-    // documents are read while the batch before them is encoded
-    let running: Promise<void> = Promise.resolve()
-    for await (const { text } of loadDocuments(source)) {
-      waiting.push(text)
-      waitingSize += text.length
-      if (waitingSize < BATCH) continue
-      await running
-      running = encode()
-      running.catch(() => {}) // it is awaited later
-    }
-    await running
     await encode()
+    await before
     if (ends.length !== documents.length)
       throw new Error(`corpus changed while it was read: ${ends.length} documents, expected ${documents.length}`)
     await file.sync()
     await file.close()
     await rename(partial, path)
   } catch (error) {
+    await before.catch(() => {}) // it may still write
     await file.close().catch(() => {})
     await rm(partial, { force: true })
     throw error
