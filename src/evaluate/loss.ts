@@ -6,6 +6,7 @@ import type { Precision } from '../model/config.ts'
 import { createInference } from '../model/inference.ts'
 import type { Model } from '../model/model.ts'
 import type { Compute, Kernels } from '../tensor/kernels.ts'
+import { encodeText } from '../text/cut.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import { clusteredError, estimate } from './statistics.ts'
 import { planWindows, type Window, type WindowConvention } from './windows.ts'
@@ -33,7 +34,7 @@ export async function tokenizeText(
   text: string,
   convention?: WindowConvention,
 ): Promise<TokenizedText> {
-  const body = await tokenizer.encode(text, { special: false })
+  const body = await encodeText(tokenizer, text)
   const start = await startToken(tokenizer, convention)
   if (start === null) return { ids: body, start, bytes: Buffer.byteLength(text) }
   const ids = new Int32Array(1 + body.length)

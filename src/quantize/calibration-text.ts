@@ -1,6 +1,7 @@
 // Calibration tokens from text: equally long pieces from its beginning, the start token in front of each.
 import { startToken } from '../evaluate/loss.ts'
 import { RequestError } from '../formats/index.ts'
+import { encodeText } from '../text/cut.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type { Calibration } from './calibration.ts'
 
@@ -13,7 +14,7 @@ export async function calibrationOf(
   const start = await startToken(tokenizer)
   const own = start === null ? length : length - 1
   // Text for the tokens that are wanted, and some more: a tokenizer makes at least one token of 64 characters.
-  const ids = await tokenizer.encode(text.slice(0, sequences * own * 64), { special: false })
+  const ids = await encodeText(tokenizer, text.slice(0, sequences * own * 64))
   const count = Math.min(sequences, Math.floor(ids.length / own))
   if (count === 0)
     throw new RequestError(

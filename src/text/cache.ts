@@ -57,9 +57,7 @@ export async function tokenizerTraits(tokenizer: Tokenizer): Promise<TokenizerTr
     for (const name of names) parts.push(name, await readFile(join(folder, name)))
     return {
       key: hashOf(String(tokenizer.bos), String(tokenizer.eos), ...parts),
-      cut: names.includes('tokenizer.json')
-        ? cutRule(await readFile(join(folder, 'tokenizer.json'), 'utf8'))
-        : 'nowhere',
+      cut: tokenizer.json === undefined ? 'nowhere' : cutRule(tokenizer.json),
     }
   } finally {
     await rm(folder, { recursive: true })

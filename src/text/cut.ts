@@ -1,6 +1,7 @@
 // Where a long text may be cut before it is tokenized: libraries encode many short texts several times faster than one
 // long one, and in parallel. A rule is given only to tokenizers of which it is known that the ids of the pieces, one
 // after the other, are those of the whole text.
+import type { Tokenizer } from './tokenizer.ts'
 import { wordsName } from './words.ts'
 
 /**
@@ -8,6 +9,9 @@ import { wordsName } from './words.ts'
  * `for-space`, the space left out, where the tokenizer puts it before each text itself (SentencePiece's way); `nowhere`.
  */
 export type CutRule = 'before-space' | 'for-space' | 'nowhere'
+
+/** Characters after which a text is cut, where it may be: a shorter one gains nothing. */
+export const PIECE = 2 ** 9
 
 /** What is read of a tokenizer.json. */
 interface Definition {
@@ -81,4 +85,18 @@ export function cutText(text: string, size: number, rule: CutRule): string[] {
   }
   pieces.push(text.slice(start))
   return pieces
+}
+
+/** Ids of a text of any length, no token added: encoded in pieces where that gives the same ids. */
+export async function encodeText(tokenizer: Tokenizer, text: string): Promise<Int32Array> {
+  // Below this finding the rule, which reads the vocabulary, takes longer than it saves.
+  const rule = tokenizer.json === undefined || text.length < 2 ** 16 ? 'nowhere' : cutRule(tokenizer.json)
+  const parts = await tokenizer.encodeBatch(cutText(text, PIECE, rule))
+  const ids = new Int32Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    ids.set(part, at)
+    at += part.length
+  }
+  return ids
 }

@@ -7,7 +7,7 @@ import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hashOf, type TokenizerTraits, temporaryName, tokenizerTraits, writeWhole } from './cache.ts'
 import { type CorpusSource, listFiles, loadDocuments } from './corpus.ts'
-import { cutText } from './cut.ts'
+import { cutText, PIECE } from './cut.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
 /** A document as far as it is known without its text. */
@@ -36,13 +36,11 @@ export interface TokenStream {
   close(): void
 }
 
-/** Characters after which a document is cut into pieces for the tokenizer, where it may be: short ones are encoded several times faster. */
-const PIECE = 2 ** 9
 /** Characters that are encoded in one batch. */
 const BATCH = 2 ** 18
 
 /** Part of a document; whether the document begins and ends with it. */
-interface Piece {
+interface Part {
   text: string
   first: boolean
   last: boolean
@@ -110,7 +108,7 @@ export async function tokenizeCorpus(
   const ends: number[] = []
   let written = 0
   const lead = bos === eos ? null : bos
-  const write = async (pieces: readonly Piece[], ids: readonly Int32Array[]) => {
+  const write = async (pieces: readonly Part[], ids: readonly Int32Array[]) => {
     const length = ids.reduce((sum, part) => sum + part.length, 0)
     const Ids = bytesPerToken === 2 ? Uint16Array : Uint32Array
     const out = new Ids(length + 2 * pieces.length)
@@ -128,7 +126,7 @@ export async function tokenizeCorpus(
   // While a batch is encoded the next one is read and cut, and the one before is written: at most two are held.
   let before: Promise<void> = Promise.resolve()
   try {
-    let waiting: Piece[] = []
+    let waiting: Part[] = []
     let size = 0
     const encode = async () => {
       signal?.throwIfAborted()
