@@ -4,7 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { keyOf } from '../src/study/key.ts'
 import { openLedger } from '../src/study/ledger/open.ts'
@@ -39,7 +39,7 @@ export async function ledgerRows(folder: string, url?: string, name = 'chaos'): 
   }
 }
 
-/** Starts a study's owner with the tests' workload. */
+/** Starts a study's owner with the tests' workload and a cache beside the study's folder. */
 export function startOwner(
   folder: string,
   {
@@ -50,10 +50,10 @@ export function startOwner(
   }: { env?: Record<string, string>; processes?: number; lease?: number; file?: string } = {},
 ): ChildProcess & { output: string } {
   const words = ['--import', 'tsx', owner, folder, file, String(processes), String(lease)]
-  const child = Object.assign(
-    spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } }),
-    { output: '' },
-  )
+  const all = { ...process.env, BITLAW_CACHE: join(dirname(folder), 'cache'), ...env }
+  const child = Object.assign(spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'pipe'], env: all }), {
+    output: '',
+  })
   for (const stream of [child.stdout, child.stderr])
     stream?.on('data', data => {
       child.output += String(data)
@@ -265,7 +265,7 @@ export async function diskFaults({
         const code = random() < 0.6 ? 'ENOSPC' : 'EIO'
         const lasts = random() < 0.5 ? '1' : '0'
         const faulty = done < faults
-        // The first start makes the database, with some two thousand writes; later ones have a few hundred.
+        // The first start makes the database, or unpacks it, with one to two thousand writes; later ones have a few hundred.
         const at = String(1 + Math.floor(random() * (existsSync(join(folder, 'ledger')) ? 600 : 2600)))
         const env: Record<string, string> = faulty
           ? { FAULT_AT: at, FAULT_CODE: code, FAULT_LASTS: lasts, NODE_OPTIONS: `--import ${preload}` }

@@ -84,12 +84,12 @@ export function makeFolder(path: string): void {
 }
 
 /** Writes a file under another name, flushes it to the disk (unless told not to), renames it: readers see the old text or the new, never a part. */
-export function writeWhole(path: string, text: string, { flush = true } = {}): void {
+export function writeWhole(path: string, content: string | Uint8Array, { flush = true } = {}): void {
   makeFolder(dirname(path))
   const temporary = `${path}.${process.pid}.part`
   const file = openSync(temporary, 'w')
   try {
-    const bytes = Buffer.from(text)
+    const bytes = typeof content === 'string' ? Buffer.from(content) : content
     for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at)
     if (flush) fsyncSync(file)
   } catch (error) {

@@ -6,6 +6,7 @@ import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core'
 import { drizzle as drizzlePglite } from 'drizzle-orm/pglite'
 import { RequestError } from '../../formats/error.ts'
 import { MachineError, machineError, makeFolder } from '../files.ts'
+import { makeEmpty } from './empty.ts'
 import { explain, isLost, isPassing, isStarting } from './errors.ts'
 import { migrate } from './migrations.ts'
 import * as schema from './schema.ts'
@@ -48,8 +49,7 @@ async function openEmbedded(folder: string): Promise<Ledger> {
     const part = `${path}.part`
     rmSync(part, { recursive: true, force: true })
     makeFolder(folder)
-    const fresh = await PGlite.create(part)
-    await fresh.close()
+    await makeEmpty(part, async at => (await PGlite.create(at)).close())
     renameSync(part, path)
   }
   const client = await PGlite.create(path)
