@@ -134,16 +134,16 @@ export function scoringOf(spec: Spec, config: PlannedConfig): Scoring {
   return { data, tokens, kl, tasks, ...(taskData ? { taskData } : {}), seed: Number(config['seed'] ?? 0) }
 }
 
-const spellings = new Map<string, string[]>()
+const spellings = new WeakMap<QuantizeSpec, string[]>()
 
 /** Formats of one entry in their printed spelling; those without a block size take each of the entry's blocks. */
-function formatsOf({ formats, blocks }: QuantizeSpec): string[] {
-  const id = JSON.stringify([formats, blocks])
-  let list = spellings.get(id)
+function formatsOf(entry: QuantizeSpec): string[] {
+  let list = spellings.get(entry)
   if (!list) {
-    const spelled = formats.flatMap(text => (blocks ?? [64]).map(block => withBlock(text, block)))
+    const { formats, blocks = [64] } = entry
+    const spelled = formats.flatMap(text => blocks.map(block => withBlock(text, block)))
     list = [...new Set(spelled.map(text => printFormat(parseFormat(text))))]
-    spellings.set(id, list)
+    spellings.set(entry, list)
   }
   return list
 }

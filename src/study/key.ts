@@ -1,19 +1,24 @@
 // A run's identity: the hash of its configuration written in one way only, so that the same work is done once.
 import { createHash } from 'node:crypto'
 
-/** JSON with keys in code point order and absent fields left out; throws on a number that JSON cannot hold. `known` keeps the texts of records that come again. */
+/** JSON with keys in code point order and absent fields left out; throws on a number that JSON cannot hold. `known` keeps the texts of records inside that come again. */
 export function canonicalJson(value: unknown, known?: WeakMap<object, string>): string {
   if (typeof value === 'number' && !Number.isFinite(value)) throw new RangeError(`cannot hash the number ${value}`)
   if (value === null || typeof value !== 'object') return JSON.stringify(value ?? null)
-  const before = known?.get(value)
-  if (before !== undefined) return before
-  if (Array.isArray(value)) return `[${value.map(item => canonicalJson(item, known)).join(',')}]`
+  if (Array.isArray(value)) return `[${value.map(item => knownJson(item, known)).join(',')}]`
   const record = value as Record<string, unknown>
   const fields: string[] = []
   for (const name of Object.keys(record).sort())
-    if (record[name] !== undefined) fields.push(`${JSON.stringify(name)}:${canonicalJson(record[name], known)}`)
-  const text = `{${fields.join(',')}}`
-  known?.set(value, text)
+    if (record[name] !== undefined) fields.push(`${JSON.stringify(name)}:${knownJson(record[name], known)}`)
+  return `{${fields.join(',')}}`
+}
+
+function knownJson(value: unknown, known: WeakMap<object, string> | undefined): string {
+  if (!known || value === null || typeof value !== 'object') return canonicalJson(value)
+  const before = known.get(value)
+  if (before !== undefined) return before
+  const text = canonicalJson(value, known)
+  known.set(value, text)
   return text
 }
 
