@@ -117,7 +117,7 @@ export async function runVerb(path: string, options: StudyOptions): Promise<void
     signal: stop.signal,
     onChange(state, planned, before, secondsLeft) {
       const total = Math.max(planned.jobs, before + state.finished)
-      progress ??= startProgress(place.spec.name, total, 'jobs', { quiet: options.json })
+      progress ??= startProgress(place.spec.name, total, 'jobs', { quiet: options.json, before })
       const share = state.running.reduce((sum, { progress: { share } }) => sum + share, 0)
       const note = state.running
         .map(({ task, progress: { loss } }) => `${taskName(task)}${loss === undefined ? '' : ` ${loss.toFixed(3)}`}`)

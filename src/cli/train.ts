@@ -99,7 +99,7 @@ async function runTrain(path: string, options: TrainVerbOptions): Promise<void> 
       signal: controller.signal,
       onNotice,
       onStep: ({ tokens, d, loss, validLoss }) => {
-        progress ??= startProgress('training', d, 'tokens')
+        progress ??= startProgress('training', d, 'tokens', { before: tokens })
         progress.update(
           tokens,
           `loss ${loss.toFixed(4)}${validLoss === undefined ? '' : `, held out ${validLoss.toFixed(4)}`}`,
