@@ -3,36 +3,17 @@ import { expect, test } from 'vitest'
 import type { ModelConfig } from '../model/config.ts'
 import { createInference } from '../model/inference.ts'
 import { widenModel } from '../model/model.ts'
-import { randomModel } from '../model/testing.ts'
+import { llamaConfig, randomModel } from '../model/testing.ts'
 import type { Weights } from '../tensor/kernels.ts'
 import { createReference } from '../tensor/reference.ts'
 import { quantizeModel } from './quantize.ts'
 import { fusedFormat, rotateModel, rotationObstacle } from './rotate.ts'
 
 const llama: ModelConfig = {
-  family: 'llama',
-  vocab: 96,
-  width: 48,
-  layers: 2,
-  heads: 4,
+  ...llamaConfig({ vocab: 96, width: 48, layers: 2, heads: 4, hidden: 80, context: 32 }),
   kvHeads: 2,
   headSize: 16,
-  hidden: 80,
-  context: 32,
-  norm: { kind: 'rms', eps: 1e-5, gain: true, bias: false, gainOffset: 0 },
-  normPlacement: 'pre',
-  residual: 'sequential',
-  finalNorm: true,
-  embeddingNorm: false,
-  embeddingWidth: 48,
-  embeddingScale: 1,
-  position: { kind: 'rope', theta: 10000, fraction: 1 },
-  mlp: { gated: true, activation: 'silu' },
-  bias: { qkv: false, output: false, mlp: false, head: false },
-  qkNorm: 'none',
   attention: { scale: 0.25, clip: null, softcap: null },
-  logitSoftcap: null,
-  tied: false,
 }
 
 const VARIANTS: Record<string, Partial<ModelConfig>> = {

@@ -3,16 +3,8 @@ import { renameSync, writeFileSync } from 'node:fs'
 import type { StudyData } from '../study/read.ts'
 import { judgeClaims } from './claims.ts'
 import { reportData } from './data.ts'
-import {
-  accuracyAgainstBits,
-  blockSizes,
-  capacity,
-  dataTypes,
-  gaussianError,
-  lossAgainstAccuracy,
-  lossAgainstBits,
-  twoObjectives,
-} from './figures/inference.ts'
+import { blockSizes, capacity, dataTypes, gaussianError } from './figures/formats.ts'
+import { accuracyAgainstBits, lossAgainstAccuracy, lossAgainstBits, twoObjectives } from './figures/frontier.ts'
 import { heldOut, measuredAgainstPredicted } from './figures/laws.ts'
 import { damageAgainstData, damageBySchedule, damageByTrainingPrecision, equalBytesFigure } from './figures/ptq.ts'
 import { byFamily, effectiveParameters, independence, lossAgainstData, optimalPrecision } from './figures/training.ts'
