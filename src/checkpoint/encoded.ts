@@ -187,6 +187,9 @@ export function describeEncoded(
         let values = (field.array === 'number' ? Float32Array.of(value as number) : value) as Float32Array
         if (name === 'codes' && encoded.keep && values.length !== field.length)
           values = withoutKept(values, shape[shape.length - 1], encoded.keep)
+        // A tensor of few different numbers has fewer levels than codes: the last one fills the rest.
+        if (name === 'levels' && values.length > 0 && values.length < field.length)
+          values = Float32Array.from({ length: field.length }, (_, i) => values[Math.min(i, values.length - 1)])
         if (values?.length !== field.length)
           throw new Error(
             `parameter '${parameter}' has ${values?.length ?? 'no'} ${name}, expected ${field.length} for ${spelling}`,
@@ -259,8 +262,27 @@ function readArray(tensors: TensorFile, name: string, { array, length, bits, lea
   return array === 'number' ? values[0] : values
 }
 
+/** Throws where the arrays of a parameter are not those of its format and shape. */
+function checkArrays(parameter: string, { format, shape, arrays }: StoredTensor): void {
+  const expected = fieldsOf(parseFormat(format), shape, arrays['keep']?.length ?? 0, arrays['order'] !== undefined)
+  for (const name of new Set([...Object.keys(expected), ...Object.keys(arrays)])) {
+    const [is, should] = [arrays[name], expected[name]]
+    if (is?.length !== should?.length || is?.array !== should?.array)
+      throw new Error(
+        `parameter '${parameter}' has ${is?.length ?? 'no'} ${name}, expected ${should?.length ?? 'none'} for ${format} of [${shape.join(', ')}]`,
+      )
+  }
+}
+
+/** Throws unless these are columns, each at most once. */
+function checkColumns(parameter: string, what: string, list: Int32Array, columns: number): void {
+  if (new Set(list).size !== list.length || list.some(column => column < 0 || column >= columns))
+    throw new Error(`parameter '${parameter}' has ${what} that are not columns of ${columns}, each once`)
+}
+
 /** One parameter as it was encoded; what is not stored because it follows from the rest is made again. */
 export function readEncoded(tensors: TensorFile, parameter: string, stored: StoredTensor): StoredMatrix {
+  checkArrays(parameter, stored)
   const fields: Record<string, unknown> = { ...stored.numbers, format: stored.format, shape: stored.shape }
   for (const [field, array] of Object.entries(stored.arrays))
     fields[field] = readArray(tensors, arrayName(parameter, field), array)
@@ -270,6 +292,7 @@ export function readEncoded(tensors: TensorFile, parameter: string, stored: Stor
   const columns = stored.shape[stored.shape.length - 1]
   const size = stored.shape.reduce((a, b) => a * b, 1)
   if (format.kind === 'scaled') {
+    if (encoded.keep) checkColumns(parameter, 'kept dimensions', encoded.keep, columns)
     if (encoded.keep && encoded.codes && encoded.codes.length !== size)
       encoded.codes = withKept(encoded.codes, columns, encoded.keep)
     if (!encoded.scales) encoded.scales = restoreScales(encoded, format.scale)
@@ -277,8 +300,7 @@ export function readEncoded(tensors: TensorFile, parameter: string, stored: Stor
       encoded.zeros = new Uint8Array(encoded.scales.length).fill(2 ** (format.element.bits - 1))
   }
   if (!(order instanceof Int32Array)) return { encoded, order: null }
-  if (order.length !== columns || order.some(column => column < 0 || column >= columns))
-    throw new Error(`parameter '${parameter}' has an order of ${order.length} columns that is none`)
+  checkColumns(parameter, 'places in its order', order, columns)
   return { encoded, order }
 }
 

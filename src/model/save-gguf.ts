@@ -10,7 +10,7 @@ import { type TensorPlace, tensorPlaces } from './families/family.ts'
 import { architectureOf, ggufRules } from './families/gguf.ts'
 import { configOfGguf, metadataOfConfig } from './families/gguf-metadata.ts'
 import { parseConfig } from './families/index.ts'
-import { type Model, sizeOf } from './model.ts'
+import type { Model } from './model.ts'
 import { storedNumbers, toFloat32 } from './parameters.ts'
 import { ropeFrequencies } from './rope.ts'
 import { type PlainDtypes, typeOfPlace } from './save.ts'
@@ -18,7 +18,8 @@ import { type PlainDtypes, typeOfPlace } from './save.ts'
 /** A matrix that becomes a ggml type. */
 export interface EncodedForGguf {
   dtype: string
-  bytes: (values: Float32Array, shape: readonly number[]) => Uint8Array
+  /** Its rows one behind the other, in the model's order. */
+  bytes: () => Uint8Array
 }
 
 /** What goes into the file beside the tensors. */
@@ -26,7 +27,7 @@ export interface SaveGgufOptions {
   tokenizer?: Tokenizer | null
   /** `general.name`. */
   name?: string
-  /** A matrix in a ggml type, its bytes made when its turn comes (values and shape in the file's order of rows), or null: plain numbers. */
+  /** A matrix in a ggml type, its bytes made when its turn comes, or null: plain numbers. */
   encodeTensor?: (spec: ParameterSpec) => EncodedForGguf | null
   /** Type of matrices that are not encoded; auto: as they are in memory. */
   dtype?: PlainDtypes
@@ -48,7 +49,7 @@ export async function saveGguf(
   for (const place of tensorPlaces(config, ggufRules(architecture, config))) {
     const vector = place.shape.length === 1
     const plain = vector ? 'F32' : typeOfPlace(place, parameters, dtype)
-    const encoded = encodeTensor && !vector ? encodeParts(place, parameters, encodeTensor) : null
+    const encoded = encodeTensor && !vector ? encodeParts(place, encodeTensor) : null
     tensors.push({
       name: place.file,
       dtype: encoded?.dtype ?? plain,
@@ -82,28 +83,37 @@ export async function saveGguf(
   }
 }
 
-/** A matrix whose parts (q, k and v of a fused one) are all encoded in one type, else null. */
+/** A matrix of which all parts (q, k and v of a fused one) are encoded, in one type; null where none is. */
 function encodeParts(
-  place: TensorPlace,
-  parameters: Model['parameters'],
+  { file, parts, rows }: TensorPlace,
   encode: NonNullable<SaveGgufOptions['encodeTensor']>,
 ): { dtype: string; bytes: () => Uint8Array } | null {
-  const parts = place.parts.map(encode)
-  const dtype = parts[0]?.dtype
-  if (dtype === undefined || parts.some(part => part?.dtype !== dtype)) return null
+  const encoded = parts.map(encode)
+  const types = new Set(encoded.map(part => part?.dtype))
+  if (types.size > 1)
+    throw new RequestError(
+      `'${file}' is one matrix in a .gguf file, expected one type for ${parts.map(part => part.name).join(', ')}, not ${[...types].map(type => type ?? 'plain numbers').join(', ')}`,
+    )
+  const [dtype] = types
+  if (dtype === undefined) return null
   return {
     dtype,
     bytes() {
-      const all = toFloat32(storedNumbers(parameters, place))
-      let start = 0
-      const bytes = place.parts.map((part, i) => {
-        const values = all.subarray(start, start + sizeOf(part.shape))
-        start += sizeOf(part.shape)
-        return parts[i]!.bytes(values, part.shape)
-      })
-      return bytes.length === 1 ? bytes[0] : Buffer.concat(bytes)
+      const all = encoded.map(part => part!.bytes())
+      const joined = all.length === 1 ? all[0] : Buffer.concat(all)
+      return rows ? orderRows(joined, rows) : joined
     },
   }
+}
+
+/** Rows of equally many bytes, row i put where `rows` says. */
+function orderRows(bytes: Uint8Array, rows: Int32Array): Uint8Array {
+  const size = bytes.length / rows.length
+  const out = new Uint8Array(bytes.length)
+  rows.forEach((to, row) => {
+    out.set(bytes.subarray(row * size, (row + 1) * size), to * size)
+  })
+  return out
 }
 
 /** Divisors of the rotary frequencies, which GGUF keeps as tensors (llama3, longrope). */

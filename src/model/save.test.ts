@@ -16,6 +16,7 @@ import { loadModel } from './load.ts'
 import { initialModel, type Model } from './model.ts'
 import { saveModel } from './save.ts'
 import { saveGguf } from './save-gguf.ts'
+import { ARRANGEMENTS, llamaConfig } from './testing.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'bitlaw-save-'))
 afterAll(() => rmSync(scratch, { recursive: true }))
@@ -119,24 +120,8 @@ describe.each(folders)('%s', name => {
   })
 })
 
-const small: ModelConfig = {
-  ...{ family: 'llama', vocab: 40, width: 16, layers: 2, heads: 4, kvHeads: 2, headSize: 4, hidden: 24, context: 32 },
-  norm: { kind: 'rms', eps: 1e-5, gain: true, bias: false, gainOffset: 0 },
-  ...{
-    normPlacement: 'pre',
-    residual: 'sequential',
-    finalNorm: true,
-    embeddingNorm: false,
-    embeddingWidth: 16,
-    embeddingScale: 1,
-  },
-  position: { kind: 'rope', theta: 10000, fraction: 1 },
-  mlp: { gated: true, activation: 'silu' },
-  bias: { qkv: false, output: false, mlp: false, head: false },
-  qkNorm: 'none',
-  attention: { scale: 0.5, clip: null, softcap: null },
-  ...{ logitSoftcap: null, tied: false },
-}
+const widths = { vocab: 40, width: 16, layers: 2, heads: 4, hidden: 24, context: 32 }
+const small: ModelConfig = { ...llamaConfig(widths), kvHeads: 2 }
 const made = (config: ModelConfig): Model => initialModel(config, 1, { kernels: createReference({ float: 'float32' }) })
 
 test('records that came from no file are written as an architecture that computes them', async () => {
@@ -202,7 +187,8 @@ test.skipIf(!stories)('a GGUF file with a vocabulary, as another reader sees it'
     tokenizer: model.tokenizer,
     encodeTensor: spec => {
       if (spec.kind !== 'linear') return null
-      return { dtype: 'q8_0', bytes: (values, shape) => encode(values, shape, 'q8_0').bytes as Uint8Array }
+      const values = model.parameters.get(spec.name) as Float32Array
+      return { dtype: 'q8_0', bytes: () => encode(values, spec.shape, 'q8_0').bytes! }
     },
   })
   const { metadata, tensorInfos } = await gguf(path, { allowLocalFile: true })
@@ -218,6 +204,37 @@ test.skipIf(!stories)('a GGUF file with a vocabulary, as another reader sees it'
   const back = copy.parameters.get('layers.0.q.weight') as Float32Array
   expect(q.reduce((most, x, i) => Math.max(most, Math.abs(x - back[i])), 0)).toBeLessThan(0.02)
   expect(await copy.tokenizer?.encode('Once upon a time')).toHaveLength(5)
+})
+
+test('rows of an encoded matrix are in the order of llama.cpp, and parts of one matrix have one type', async () => {
+  // Rows that differ by what a short digest of them would not tell.
+  const config = llamaConfig({ ...widths, width: 32 })
+  const model = made(config)
+  const q = model.parameters.get('layers.0.q.weight') as Float32Array
+  q.fill(0)
+  for (let row = 0; row < 32; row++)
+    q.set(
+      [127, 64 + row, 127 - 31 * (row % 3), 127].map(step => step / 128),
+      32 * row,
+    )
+  const path = join(scratch, 'rows.gguf')
+  const types = (typeOf: (name: string) => string | null) => ({
+    encodeTensor: ({ name, shape }: { name: string; shape: readonly number[] }) => {
+      const dtype = typeOf(name)
+      const bytes = () => encode(model.parameters.get(name) as Float32Array, shape, dtype!).bytes!
+      return dtype ? { dtype, bytes } : null
+    },
+  })
+  await saveGguf(
+    path,
+    model,
+    types(name => (name === 'layers.0.q.weight' ? 'q8_0' : null)),
+  )
+  expectSame(model.parameters, (await loadModel(path, { tokenizer: false })).parameters)
+
+  const fused = made({ ...config, family: 'gpt_neox', ...ARRANGEMENTS['gpt_neox'] })
+  const asked = types(name => (/[qk]\.weight$/.test(name) ? 'q8_0' : null))
+  await expect(saveGguf(path, fused, asked)).rejects.toThrow(/'blk.0.attn_qkv.weight' is one matrix.* not q8_0, plain/)
 })
 
 test('every family has an architecture and a table', () => {

@@ -95,6 +95,12 @@ export function startWalk(
           if (error !== ENOUGH) throw error
         }
       }
+      for (const [group, { columns, hessian }] of found)
+        for (let i = 0; i < columns; i++)
+          if (!Number.isFinite(hessian[i * columns + i]))
+            throw new Error(
+              `what enters ${INPUT_GROUPS[group].join(', ')} of block ${layer} is not finite on the calibration text: are there nan or infinite weights before it?`,
+            )
       return found
     },
     advance(layer) {

@@ -8,6 +8,7 @@ import type { ModelConfig } from '../model/config.ts'
 import { type LoadedModel, loadModel } from '../model/load.ts'
 import { initialModel } from '../model/model.ts'
 import { saveModel } from '../model/save.ts'
+import { llamaConfig } from '../model/testing.ts'
 import { createKernels } from '../tensor/index.ts'
 import type { QuantizedMatrix } from './layer.ts'
 import { plainBits, writeQuantized } from './output.ts'
@@ -18,31 +19,8 @@ const folder = mkdtempSync(join(tmpdir(), 'bitlaw-quantize-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 const kernels = createKernels({ threads: 1 })
 
-const config: ModelConfig = {
-  family: 'llama',
-  vocab: 96,
-  width: 64,
-  layers: 2,
-  heads: 4,
-  kvHeads: 2,
-  headSize: 16,
-  hidden: 128,
-  context: 32,
-  norm: { kind: 'rms', eps: 1e-5, gain: true, bias: false, gainOffset: 0 },
-  normPlacement: 'pre',
-  residual: 'sequential',
-  finalNorm: true,
-  embeddingNorm: false,
-  embeddingWidth: 64,
-  embeddingScale: 1,
-  position: { kind: 'rope', theta: 10000, fraction: 1 },
-  mlp: { gated: true, activation: 'silu' },
-  bias: { qkv: false, output: false, mlp: false, head: false },
-  qkNorm: 'none',
-  attention: { scale: 0.25, clip: null, softcap: null },
-  logitSoftcap: null,
-  tied: true,
-}
+const widths = { vocab: 96, width: 64, layers: 2, heads: 4, hidden: 128, context: 32 }
+const config: ModelConfig = { ...llamaConfig(widths), kvHeads: 2, tied: true }
 
 async function source(): Promise<LoadedModel> {
   const path = join(folder, 'source')
@@ -118,6 +96,60 @@ test('a recipe goes into GGUF and back', async () => {
   expect(await writeQuantized(out, model, done.model, matrices)).toBe('gguf')
   const back = await loadModel(out, { dtype: 'float32', tokenizer: false })
   for (const [name, values] of done.model.parameters) expect([...back.parameters.get(name)!], name).toEqual([...values])
+})
+
+/** The source with other numbers in its first q. */
+async function changed(change: (weights: Float32Array) => void): Promise<LoadedModel> {
+  const model = await source()
+  const weights = Float32Array.from(model.parameters.get('layers.0.q.weight') as Float32Array)
+  change(weights)
+  return { ...model, parameters: new Map(model.parameters).set('layers.0.q.weight', weights) }
+}
+
+const HARD: Record<string, (weights: Float32Array) => void> = {
+  zeros: weights => weights.fill(0),
+  'few numbers': weights => weights.set(weights.map((_, i) => (i % 3) / 4)),
+  'a nan': weights => (weights[5] = Number.NaN),
+  'an infinity': weights => (weights[70] = Number.NEGATIVE_INFINITY),
+}
+test.each(Object.keys(HARD))('a matrix with %s goes into a file and back', async what => {
+  const model = await changed(HARD[what])
+  for (const format of [
+    'int4@64',
+    'int4full@32',
+    'uint3@64',
+    'quantile4@64',
+    'nf4@64/dyn8x256',
+    'fp4e2m1@64/e8m0',
+    'nvfp4',
+    'q4_0',
+    'ternary@64',
+  ]) {
+    const matrices = new Map<string, QuantizedMatrix>()
+    const done = quantizeModel(model, { format, include: ['layers.0.q'], onTensor: keep(matrices) })
+    const out = join(folder, 'hard')
+    await writeQuantized(out, model, done.model, matrices)
+    const back = await loadModel(out, { dtype: 'float32', tokenizer: false })
+    const [is, was] = [back, done.model].map(({ parameters }) => parameters.get('layers.0.q.weight')!)
+    expect(is.length).toBe(was.length)
+    expect(
+      was.every((x, i) => x === is[i] || (Number.isNaN(x) && Number.isNaN(is[i]))),
+      format,
+    ).toBe(true)
+    if (what === 'zeros')
+      expect(
+        was.every(x => x === 0),
+        format,
+      ).toBe(true)
+  }
+})
+
+test('what cannot be calibrated says why', async () => {
+  const broken = await changed(HARD['a nan'])
+  const by = (method: 'gptq' | 'awq', format: string) => () =>
+    quantizeModel(broken, { format, method, calibration, kernels })
+  expect(by('gptq', 'int4@64')).toThrow('what enters o of block 0 is not finite on the calibration text')
+  expect(by('awq', 'int4@64+proxy5%')).toThrow("method awq does not combine with +proxy in 'int4@64+proxy5%'")
 })
 
 const SIZED = [

@@ -139,10 +139,7 @@ export async function writeQuantized(
           throw new RequestError(
             `'${head.format}' of '${spec.name}' is no ggml type, expected one like q4_0 or q4_k for a .gguf file`,
           )
-        return {
-          dtype: format.name,
-          bytes: (values, shape) => encodeForGguf(spec.name, finished.get(spec.name), values, shape),
-        }
+        return { dtype: format.name, bytes: () => finished.get(spec.name).encoded.bytes! }
       },
     })
     return 'gguf'
@@ -182,35 +179,4 @@ export async function writeQuantized(
   const quantizationConfig = packedConfig(layout, first.format, [...new Set(ignore)], ordered)
   await saveModel(out, whole, { tokenizer, bitlaw, dtype, packed, quantizationConfig })
   return layout
-}
-
-/** Bytes of a matrix for GGUF: those that were evaluated. llama.cpp orders some rows otherwise, block by block the same. */
-function encodeForGguf(
-  name: string,
-  matrix: QuantizedMatrix,
-  values: Float32Array,
-  shape: readonly number[],
-): Uint8Array {
-  const { encoded } = matrix
-  if (!encoded.bytes) throw new Error(`'${name}' in ${encoded.format} has no bytes`)
-  const bytes = new Uint8Array(encoded.bytes.length)
-  const rows = shape[0]
-  const width = values.length / rows
-  const rowBytes = encoded.bytes.length / rows
-  // Each row of the file is one of the model's: found by its values.
-  const places = new Map<string, number[]>()
-  const key = (all: Float32Array, row: number) => {
-    const part = new Uint32Array(all.buffer, all.byteOffset + 4 * row * width, width)
-    let hash = 17
-    for (const word of part) hash = (Math.imul(hash, 31) + word) | 0
-    return `${hash} ${part[0]} ${part[width - 1]}`
-  }
-  for (let row = 0; row < rows; row++)
-    places.set(key(matrix.values, row), [...(places.get(key(matrix.values, row)) ?? []), row])
-  for (let row = 0; row < rows; row++) {
-    const from = places.get(key(values, row))?.[0]
-    if (from === undefined) throw new Error(`row ${row} of '${name}' is not what was quantized`)
-    bytes.set(encoded.bytes.subarray(from * rowBytes, (from + 1) * rowBytes), row * rowBytes)
-  }
-  return bytes
 }

@@ -89,6 +89,10 @@ export function tensorBits(format: Format, shape: readonly number[]): number {
 export function quantizeModel(model: Model, options: QuantizeOptions): QuantizedModel {
   const { method = 'rtn', seed = 0, solvers = defaultSolvers() } = options
   const chosen = selectTensors(model.config, options.format, options, options.aliases)
+  if (method === 'awq')
+    for (const { format } of chosen)
+      if (format.kind === 'scaled' && format.proxy > 0)
+        throw new RequestError(`method awq does not combine with +proxy in '${printFormat(format)}'`)
   const parameters = new LayeredParameters(model.parameters)
   const quantized = { config: model.config, parameters }
   const tensors: QuantizedTensor[] = []
