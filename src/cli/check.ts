@@ -24,7 +24,7 @@ import type { Method } from '../quantize/quantize.ts'
 import { parseQuantity, printQuantity } from '../table/quantity.ts'
 import { createKernels } from '../tensor/index.ts'
 import { lawFits } from './law-fits.ts'
-import { checkOutputFile, readText, wholeNumber } from './options.ts'
+import { checkOutputFile, readText, threadsOf, wholeNumber } from './options.ts'
 import { printJson, printText, table } from './output.ts'
 import { startProgress } from './progress.ts'
 
@@ -109,7 +109,7 @@ async function measure(reference: string, options: CheckOptions): Promise<Measur
   const model = await loadModel(reference)
   if (!model.tokenizer) throw new RequestError(`model '${reference}' has no tokenizer, so no text can be measured`)
   const kernels = createKernels({
-    threads: options.threads === undefined ? undefined : wholeNumber(options.threads, '--threads'),
+    threads: threadsOf(options.threads),
   })
   const context = Math.min(asked, model.config.context)
   // Without a text of its own, calibration takes the first tenth of the measured text, which is then not scored.

@@ -5,7 +5,7 @@ import { generate } from '../model/generate.ts'
 import { loadModel } from '../model/load.ts'
 import { parseQuantity } from '../table/quantity.ts'
 import { createKernels } from '../tensor/index.ts'
-import { oneOf, readText, wholeNumber } from './options.ts'
+import { oneOf, readText, threadsOf, wholeNumber } from './options.ts'
 import { printJson } from './output.ts'
 
 interface GenerateVerbOptions {
@@ -45,7 +45,7 @@ async function runGenerate(name: string, options: GenerateVerbOptions): Promise<
   const temperature = parseQuantity(options.temperature, 'count', '--temperature')
   const topK = wholeNumber(options.topK, '--top-k')
   const seed = wholeNumber(options.seed, '--seed', 0)
-  const threads = options.threads === undefined ? {} : { threads: wholeNumber(options.threads, '--threads') }
+  const threads = threadsOf(options.threads)
   const dtype = oneOf(options.dtype, ['auto', 'float32', 'bf16'], 'dtype')
   if (options.precision !== undefined && options.precision !== 'none')
     throw new RequestError(`--precision '${options.precision}' is not none`)
@@ -65,7 +65,7 @@ async function runGenerate(name: string, options: GenerateVerbOptions): Promise<
     if (first === null) throw new RequestError(`model '${name}' has no token that begins a text, expected a --prompt`)
     ids = Int32Array.of(first)
   }
-  const kernels = createKernels(threads)
+  const kernels = createKernels({ threads })
   const precision = options.precision === 'none' ? null : model.precision
   const bf16 =
     dtype === 'bf16' || (dtype === 'auto' && (model.storedDtype === 'BF16' || model.bitlaw?.['compute'] === 'bf16'))

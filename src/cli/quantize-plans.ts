@@ -19,7 +19,7 @@ import { measureChoices } from '../quantize/sensitivity.ts'
 import { defaultSolvers } from '../quantize/solvers.ts'
 import { parseQuantity } from '../table/quantity.ts'
 import { createKernels } from '../tensor/index.ts'
-import { oneOf, optionalWhole, readText } from './options.ts'
+import { oneOf, readText, threadsOf } from './options.ts'
 import { table } from './output.ts'
 import { startProgress } from './progress.ts'
 
@@ -180,7 +180,7 @@ export async function budgetPlan(
     )
   }
   const source = options.calibration ?? options.evaluate
-  const threads = optionalWhole(options.threads, '--threads') ?? availableParallelism()
+  const threads = threadsOf(options.threads) ?? availableParallelism()
   const measured =
     source === undefined || !model.tokenizer
       ? null

@@ -15,13 +15,13 @@ import type { Spec } from '../study/spec.ts'
 import { taskName } from '../study/status.ts'
 import { runStudy } from '../study/study.ts'
 import { parseQuantity, printQuantity } from '../table/quantity.ts'
-import { optionalWhole } from './options.ts'
+import { checkOutputFolder, threadsOf } from './options.ts'
 import { printJson, printText, table } from './output.ts'
 import { startProgress } from './progress.ts'
 import { placeOf, type StudyOptions } from './study-place.ts'
 import { printFits, printProfile, printRows } from './study-tables.ts'
 
-const processesOf = (options: StudyOptions): number => optionalWhole(options.threads, '--threads') ?? usualProcesses()
+const processesOf = (options: StudyOptions): number => threadsOf(options.threads) ?? usualProcesses()
 
 function sampleOf(options: StudyOptions): { share: number; seed: number } | null {
   if (options.sample === undefined) return null
@@ -94,6 +94,7 @@ export async function runVerb(path: string, options: StudyOptions): Promise<void
     if (options.list) listRuns(runs)
     return printPlan(place.spec, cost, { leftOut, processes, sample, whole })
   }
+  checkOutputFolder(place.folder, '--out')
   await prepareData(place.spec, place.source)
   const stop = new AbortController()
   const onSignal = () => {

@@ -1,5 +1,5 @@
 // `bitlaw study`: the whole sweep, resumable; and what is asked of it while and after it runs.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { Command } from 'commander'
 import { RequestError } from '../formats/error.ts'
@@ -13,7 +13,7 @@ import { readStudy, studyStatus } from '../study/read.ts'
 import { repairStudy } from '../study/repair.ts'
 import { openStudy } from '../study/study.ts'
 import { printQuantity } from '../table/quantity.ts'
-import { oneOf, wholeNumber } from './options.ts'
+import { checkOutputFile, checkOutputFolder, oneOf, wholeNumber } from './options.ts'
 import { printJson, printText } from './output.ts'
 import { placeOf, type StudyOptions } from './study-place.ts'
 import { runVerb } from './study-run.ts'
@@ -65,6 +65,7 @@ export function register(command: Command): void {
 async function reportVerb(path: string, options: StudyOptions): Promise<void> {
   const { folder } = placeOf(path, undefined)
   const report = options.out ?? join(folder, 'report.html')
+  checkOutputFile(options.out, '--out')
   const study = await readStudy(folder)
   writeReport(study, report)
   if (options.json) printJson({ study: study.file.name, report, findings: describeStudy(study) })
@@ -105,6 +106,7 @@ async function profileVerb(path: string, options: StudyOptions): Promise<void> {
 async function exportVerb(path: string, options: StudyOptions): Promise<void> {
   const { folder } = placeOf(path, undefined)
   const format = oneOf(String(options.format), EXPORT_FORMATS, 'format')
+  checkOutputFolder(options.out, '--out')
   const files = exportStudy(await readStudy(folder), options.out ?? join(folder, 'export'), format)
   if (options.json) printJson({ files })
   else for (const file of files) printText(file)
@@ -119,11 +121,12 @@ async function importVerb(path: string, files: string[], options: StudyOptions):
       return [name, column]
     }),
   )
+  for (const file of files)
+    if (!existsSync(file) || !statSync(file).isFile()) throw new RequestError(`no table at '${file}', expected a file`)
   const study = await openStudy(folder, { create: { text, source, spec } })
   try {
     const imported = []
     for (const file of files) {
-      if (!existsSync(file)) throw new RequestError(`no table at '${file}'`)
       imported.push({
         file,
         ...(await importRows(study.ledger, spec.name, basename(file), readFileSync(file), mapping)),

@@ -9,7 +9,7 @@ import { parseRunConfig, type RunConfig } from '../train/config.ts'
 import { type Estimate, estimateRun } from '../train/estimate.ts'
 import type { RunResult } from '../train/result.ts'
 import { TrainingInterrupted, train } from '../train/trainer.ts'
-import { wholeNumber } from './options.ts'
+import { checkOutputFolder, threadsOf, wholeNumber } from './options.ts'
 import { printJson, printText, table } from './output.ts'
 import { startProgress } from './progress.ts'
 
@@ -73,15 +73,16 @@ function readConfig(path: string, seed: string | undefined): RunConfig {
 
 async function runTrain(path: string, options: TrainVerbOptions): Promise<void> {
   const run = readConfig(path, options.seed)
-  const threads = options.threads === undefined ? {} : { threads: wholeNumber(options.threads, '--threads') }
+  const threads = threadsOf(options.threads)
   const onNotice = (text: string) => process.stderr.write(`bitlaw: ${text}\n`)
   if (options.dryRun) {
-    const estimate = await estimateRun(run, { ...threads, onNotice })
+    const estimate = await estimateRun(run, { threads, onNotice })
     if (options.json) printJson(estimate)
     else printText(describeEstimate(estimate))
     return
   }
   const out = options.out ?? join('runs', run.name ?? basename(path, extname(path)))
+  checkOutputFolder(out, '--out')
   const controller = new AbortController()
   const stop = () => {
     if (controller.signal.aborted) process.exit(130)
@@ -93,7 +94,7 @@ async function runTrain(path: string, options: TrainVerbOptions): Promise<void> 
   try {
     const result = await train(run, {
       out,
-      ...threads,
+      threads,
       resume: options.resume ?? false,
       allowOtherIsa: options.allowOtherIsa ?? false,
       signal: controller.signal,

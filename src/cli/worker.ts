@@ -1,10 +1,10 @@
 // `bitlaw worker`: joins a study's queue from another process or machine.
 import type { Command } from 'commander'
-import { RequestError } from '../formats/error.ts'
 import { usualProcesses } from '../study/calibrate.ts'
 import { taskName } from '../study/status.ts'
 import { runWorker } from '../study/worker.ts'
 import { parseQuantity } from '../table/quantity.ts'
+import { threadsOf } from './options.ts'
 import { printJson, printText } from './output.ts'
 
 /** Arguments, options and action of the verb. */
@@ -22,10 +22,7 @@ export function register(command: Command): void {
 }
 
 async function workerVerb(folder: string, options: { threads?: string; wait: string; json?: boolean }): Promise<void> {
-  const processes =
-    options.threads === undefined ? usualProcesses() : parseQuantity(options.threads, 'count', '--threads')
-  if (!Number.isSafeInteger(processes) || processes < 1)
-    throw new RequestError(`--threads '${options.threads}' is not a whole number from 1`)
+  const processes = threadsOf(options.threads) ?? usualProcesses()
   const stop = new AbortController()
   const onSignal = () => {
     if (stop.signal.aborted) process.exit(130)
