@@ -151,3 +151,13 @@ test.skipIf(!stories)(
     expect(shown).toContain('headers, config and tokenizer')
   },
 )
+
+test.skipIf(!stories).each([
+  ['q.gguf', 'int4@64', [], /^bitlaw: 'int4@64' of '.*' is no ggml type, expected one like q4_0/],
+  ['q', 'nf4@64', ['--layout', 'gptq'], /^bitlaw: layout gptq cannot hold nf4@64 of this model exactly/],
+])('what %s could not hold as %s is refused before the work', (name, format, options, message) => {
+  const words = line(join(folder, name), ['--format', format, ...options, '--dry-run'])
+  const { status, stderr } = spawnSync('node', words, { encoding: 'utf8' })
+  expect(stderr).toMatch(message)
+  expect(status).toBe(2)
+})

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { weightFiles } from '../checkpoint/folder.ts'
 import { compare, keptSource, modelSource } from '../evaluate/divergence.ts'
@@ -16,14 +16,14 @@ import { openSpool } from '../quantize/finished.ts'
 import { expandFormats } from '../quantize/formats.ts'
 import { type ImportanceMatrix, importanceOf, readImatrix, writeImatrix } from '../quantize/imatrix.ts'
 import { collectImportance } from '../quantize/importance.ts'
-import { bytesAt, fileNames, plainBits, writeQuantized } from '../quantize/output.ts'
+import { bytesAt, checkHolds, fileNames, plainBits, writeQuantized } from '../quantize/output.ts'
 import { type QuantizedModel, quantizeModel } from '../quantize/quantize.ts'
 import { RECIPES, type Recipe } from '../quantize/recipes.ts'
 import { selectTensors } from '../quantize/select.ts'
 import { defaultSolvers } from '../quantize/solvers.ts'
 import { printQuantity } from '../table/quantity.ts'
 import { createKernels } from '../tensor/index.ts'
-import { oneOf, optionalWhole, readText } from './options.ts'
+import { checkOutputFolder, oneOf, optionalWhole, readText, threadsOf, wholeNumber } from './options.ts'
 import { printJson, printText, table } from './output.ts'
 import { startProgress } from './progress.ts'
 import { budgetPlan, dryRun, fusePlan, plansOf } from './quantize-plans.ts'
@@ -132,21 +132,32 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
   const layout = oneOf(options.layout, ['auto', 'compressed-tensors', 'gptq', 'bitlaw'], 'layout')
   const dtype = oneOf(options.dtype, ['auto', 'float32', 'bf16'], 'dtype')
   const windows = oneOf(options.windows, WINDOW_CONVENTIONS, 'windows convention')
-  const damp = Number(options.damp)
-  if (!(damp >= 0)) throw new RequestError(`damp '${options.damp}' is not a number of at least 0`)
-  const seed = Number(options.seed)
-  if (!Number.isSafeInteger(seed)) throw new RequestError(`seed '${options.seed}' is not a whole number`)
+  const damp = options.damp.trim() === '' ? Number.NaN : Number(options.damp)
+  if (!(damp >= 0 && damp < Number.POSITIVE_INFINITY))
+    throw new RequestError(`--damp '${options.damp}' is not a number of at least 0`)
+  const seed = wholeNumber(options.seed, '--seed', 0)
+  const blocksize = wholeNumber(options.blocksize, '--blocksize')
+  const sequences = wholeNumber(options.calibrationSequences, '--calibration-sequences')
+  const length = optionalWhole(options.calibrationLength, '--calibration-length')
+  const context = optionalWhole(options.context, '--context')
+  const stride = optionalWhole(options.stride, '--stride')
+  const limit = optionalWhole(options.limit, '--limit')
   const budgeted = options.targetBits !== undefined || options.targetSize !== undefined
   if (options.targetBits !== undefined && !(Number(options.targetBits) > 0))
     throw new RequestError(`target bits '${options.targetBits}' is not a number above 0`)
+  if (budgeted && (options.format !== undefined || options.recipe !== undefined))
+    throw new RequestError('--target-bits and --target-size choose formats from --menu, without --format or --recipe')
   if (!budgeted && options.format === undefined && options.recipe === undefined && options.imatrix === undefined)
     throw new RequestError('nothing to quantize to, give --format F, --recipe NAME, --target-bits B or --target-size S')
   if (options.format !== undefined)
     for (const word of expandFormats(options.format)) if (!RECIPES.includes(word as Recipe)) parseFormat(word)
   if (options.dequantize && options.out?.endsWith('.gguf'))
     throw new RequestError(`--dequantize writes a folder of bf16 numbers, not '${options.out}'`)
+  if (options.out?.endsWith('.gguf') && existsSync(options.out) && statSync(options.out).isDirectory())
+    throw new RequestError(`--out '${options.out}' is a folder, expected a .gguf file`)
+  checkOutputFolder(options.out?.endsWith('.gguf') ? dirname(options.out) : options.out, '--out')
   if (options.evaluate !== undefined) readText(options.evaluate)
-  const threads = optionalWhole(options.threads, '--threads') ?? availableParallelism()
+  const threads = threadsOf(options.threads) ?? availableParallelism()
 
   const model = await loadModel(reference, {
     dtype: dtype === 'bf16' ? 'bf16' : 'auto',
@@ -159,6 +170,13 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
     throw new RequestError(`--out takes one format, not ${plans.length}`)
   if (options.out === undefined && options.evaluate === undefined && !options.dryRun && plans.length > 0)
     throw new RequestError('nothing to do with the result, give --out PATH or --evaluate TEXT (or --dry-run)')
+  const { out } = options
+  for (const plan of out === undefined ? [] : plans) {
+    const chosen = selectTensors(model.config, plan.format, plan.selection, fileNames(model))
+    // A rotation may go into the model, which leaves formats without it.
+    if (!chosen.some(({ format }) => format.kind === 'scaled' && format.hadamard))
+      checkHolds(out as string, model, chosen, { layout, dequantize: options.dequantize })
+  }
   if (options.dryRun) {
     const documents = plans.map(plan => ({
       ...dryRun(model, plan, method, options),
@@ -187,8 +205,8 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
   if (options.calibration !== undefined) {
     if (!model.tokenizer) throw new RequestError(`model '${reference}' has no tokenizer to read calibration text with`)
     calibration = await calibrationOf(readText(options.calibration), model.tokenizer, {
-      sequences: optionalWhole(options.calibrationSequences, '--calibration-sequences'),
-      length: optionalWhole(options.calibrationLength, '--calibration-length') ?? Math.min(model.config.context, 2048),
+      sequences,
+      length: length ?? Math.min(model.config.context, 2048),
     })
   } else if (method !== 'rtn')
     throw new RequestError(`method ${method} needs calibration text, give --calibration FILE`)
@@ -213,9 +231,9 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
   const scoring: ScoreOptions = {
     compute: dtype === 'bf16' ? 'bf16' : 'float',
     precision: model.precision ? { ...model.precision, weights: null } : null,
-    context: optionalWhole(options.context, '--context'),
-    stride: optionalWhole(options.stride, '--stride'),
-    limit: optionalWhole(options.limit, '--limit'),
+    context,
+    stride,
+    limit,
     windows,
   }
   if (options.evaluate !== undefined && !model.tokenizer)
@@ -254,7 +272,7 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
       order,
       gptq: {
         damp,
-        blocksize: optionalWhole(options.blocksize, '--blocksize'),
+        blocksize,
         actOrder: options.actOrder,
         staticGroups: options.staticGroups,
         groupScales,

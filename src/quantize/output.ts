@@ -3,7 +3,7 @@ import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { roundToBf16, widenBf16 } from '../checkpoint/numbers.ts'
 import type { TensorToWrite } from '../checkpoint/safetensors.ts'
-import { fromFloat16, parseFormat, RequestError, toFloat16 } from '../formats/index.ts'
+import { fromFloat16, parseFormat, printFormat, RequestError, toFloat16 } from '../formats/index.ts'
 import { type ParameterSpec, parameterSpecs } from '../model/config.ts'
 import { type TensorPlace, tensorPlaces } from '../model/families/family.ts'
 import { findFamily } from '../model/families/index.ts'
@@ -15,6 +15,7 @@ import { saveGguf } from '../model/save-gguf.ts'
 import { type Finished, inMemory } from './finished.ts'
 import type { QuantizedMatrix } from './layer.ts'
 import { compressedTensors, gptqTensors, type Layout, layoutFor, packedConfig } from './packed.ts'
+import type { Chosen } from './select.ts'
 
 /** How a quantized model is written. */
 export interface OutputOptions {
@@ -109,6 +110,27 @@ export function bytesAt(path: string): number {
   }, 0)
 }
 
+/** The type of a tensor in a GGUF file; throws RequestError where its format is none. */
+function ggmlType(name: string, spelling: string): string {
+  const format = parseFormat(spelling)
+  if (format.kind === 'preset') return format.name
+  throw new RequestError(`'${spelling}' of '${name}' is no ggml type, expected one like q4_0 or q4_k for a .gguf file`)
+}
+
+/** Throws RequestError, before the work, where the output at `out` could not hold tensors in these formats. */
+export function checkHolds(
+  out: string,
+  model: Model,
+  chosen: readonly Chosen[],
+  { layout = 'auto', dequantize = false }: OutputOptions = {},
+): void {
+  const formats = new Map(
+    chosen.map(({ spec, format }) => [spec.name, { format: printFormat(format), shape: spec.shape }]),
+  )
+  if (out.endsWith('.gguf')) for (const [name, { format }] of formats) ggmlType(name, format)
+  else if (!dequantize) chooseLayout(model, formats, layout)
+}
+
 /** Writes a quantized model (its parameters, where they are not among `matrices`, are the values that were evaluated); gives the layout. */
 export async function writeQuantized(
   out: string,
@@ -134,12 +156,7 @@ export async function writeQuantized(
       encodeTensor: spec => {
         const head = finished.head(spec.name)
         if (!head) return null
-        const format = parseFormat(head.format)
-        if (format.kind !== 'preset')
-          throw new RequestError(
-            `'${head.format}' of '${spec.name}' is no ggml type, expected one like q4_0 or q4_k for a .gguf file`,
-          )
-        return { dtype: format.name, bytes: () => finished.get(spec.name).encoded.bytes! }
+        return { dtype: ggmlType(spec.name, head.format), bytes: () => finished.get(spec.name).encoded.bytes! }
       },
     })
     return 'gguf'
