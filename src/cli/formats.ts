@@ -58,7 +58,7 @@ export function register(command: Command): void {
   command
     .argument('[format...]', 'formats to compare, like nf4@64 or mxfp4 (default: the common ones)')
     .option('--shape <shape>', 'count every bit of a tensor of this shape (out x in), like 4096x4096')
-    .addOption(new Option('--markdown', 'print a Markdown table').conflicts('json'))
+    .addOption(new Option('--markdown', 'print a Markdown table').conflicts(['json', 'shape']))
     .option('--json', 'print one JSON document')
     .action((formats: string[], options: { shape?: string; markdown?: boolean; json?: boolean }) => {
       const names = formats.length > 0 ? formats : COMMON_FORMATS

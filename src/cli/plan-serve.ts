@@ -5,7 +5,7 @@ import { findKnown, knownSubject, openSubject, type Subject } from '../check/sub
 import { didYouMean, RequestError } from '../formats/error.ts'
 import { parseFormat } from '../formats/index.ts'
 import * as plan from '../plan/index.ts'
-import { parseQuantity, printQuantity } from '../table/quantity.ts'
+import { printQuantity } from '../table/quantity.ts'
 import { lawFits } from './law-fits.ts'
 import { wholeNumber } from './options.ts'
 import { printJson, printText, table } from './output.ts'
@@ -34,7 +34,7 @@ async function findModel(name: string, d: number | null): Promise<Subject> {
   const known = findKnown(name)
   if (known) return knownSubject(known, d)
   if (/^[\d.]+(e\d+|[kmbt])$/i.test(name)) {
-    const shape = plan.shapeOf(parseQuantity(name, 'count', 'size'))
+    const shape = plan.shapeOf(quantity(name, 'count', 'size') as number)
     const trained = { pw: 16, pa: 16, pkv: 16 }
     return { name, ...plan.countShape(shape), d, dSource: d === null ? null : 'given', shape, trained, decayed: null }
   }
@@ -60,7 +60,7 @@ export async function serveAction(names: readonly string[], options: ServeOption
     activationBits: parseBits(options.activations, '--activations').low,
   }
   for (const format of [options.embeddings, options.kv]) parseFormat(format)
-  const d = options.d === undefined ? null : parseQuantity(options.d, 'count', '--d')
+  const d = quantity(options.d, 'count', '--d') ?? null
   const wanted = names.length > 0 ? names : plan.MODELS.map(model => model.name)
   const subjects: Subject[] = []
   for (const name of wanted) subjects.push(await findModel(name, d))

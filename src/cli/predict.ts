@@ -67,7 +67,8 @@ export function configurationOf(options: Omit<Options, 'json' | 'level'>): Recor
     const cell = cellOf(value)
     row[name] = typeof cell === 'string' && /^[\d.]+[kmbgt]$/i.test(cell) ? parseQuantity(cell) : cell
   }
-  if (!(Number(row['N']) > 0) || !(Number(row['D']) > 0)) throw new RequestError('--n and --d must be above 0')
+  for (const name of ['N', 'D'])
+    if (!(Number(row[name]) > 0)) throw new RequestError(`${name} is '${row[name]}', expected a number above 0`)
   return Object.fromEntries(Object.entries(row).filter(([, cell]) => cell !== undefined))
 }
 
@@ -84,7 +85,8 @@ async function fitsIn(path: string): Promise<Fit[]> {
   return readFits(value, path)
 }
 
-function print(documents: readonly PredictionDocument[]): string {
+function print(documents: readonly PredictionDocument[], level: number): string {
+  const share = `${Number((100 * level).toPrecision(6))}%`
   const digits = (v: number | null, n = 4) => (v === null ? '-' : v.toFixed(n))
   const rows = documents.map(p => [
     p.law,
@@ -102,7 +104,7 @@ function print(documents: readonly PredictionDocument[]): string {
     Object.entries(p.extra ?? {}).map(([name, v]) => `${p.law} (${p.fit}): ${name} ${Number(v.toPrecision(4))}`),
   )
   return [
-    table(['law', 'fit', 'loss', '90%', 'N_eff', 'delta PTQ', 'D_crit', 'best bits', 'in range'], rows),
+    table(['law', 'fit', 'loss', share, 'N_eff', 'delta PTQ', 'D_crit', 'best bits', 'in range'], rows),
     ...extra,
     ...notes,
   ].join('\n')
@@ -169,6 +171,6 @@ export function register(command: Command): void {
       }
       warnOfRecords(documents, Number(row['N']), options.fit)
       if (options.json) printJson(documents)
-      else printText(print(documents))
+      else printText(print(documents, level))
     })
 }
