@@ -2,7 +2,7 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { compare, modelSource, type ReferenceSource } from '../evaluate/divergence.ts'
-import { judgeGate, parseGate } from '../evaluate/gate.ts'
+import { type GateClause, judgeGate, parseGate } from '../evaluate/gate.ts'
 import { evaluateTaskBy, type RequestScorer } from '../evaluate/harness.ts'
 import { evaluateText, type ScoreOptions, textWindows, tokenizeText } from '../evaluate/loss.ts'
 import { referenceFile } from '../evaluate/reference-file.ts'
@@ -19,7 +19,7 @@ import { createKernels } from '../tensor/index.ts'
 import type { Kernels } from '../tensor/kernels.ts'
 import { openTokenizer, type Tokenizer } from '../text/tokenizer.ts'
 import { describe, document, explain, type ModelReport, metricsOf, sampleLines } from './evaluate-output.ts'
-import { checkOutputFile, oneOf, optionalWhole, readText, wholeNumber } from './options.ts'
+import { checkOutputFile, oneOf, optionalWhole, readText, threadsOf, wholeNumber } from './options.ts'
 import { printJson, printText } from './output.ts'
 import { startProgress } from './progress.ts'
 
@@ -229,6 +229,17 @@ async function openTask(name: string, folder: string | undefined, fewshot: numbe
   return { task, rows: await fetchTaskSet(task), solved }
 }
 
+/** Says before the work that a clause of the gate is about a figure that will not be measured. */
+function checkGate(clauses: readonly GateClause[], options: EvaluateOptions): void {
+  const compared = options.reference !== undefined || options.referenceLogits !== undefined
+  for (const { metric, text, relative } of clauses) {
+    if (['loss', 'perplexity', 'bitsPerByte', 'kl', 'topAgreement'].includes(metric) && options.text === undefined)
+      throw new RequestError(`gate metric '${metric}' needs a text, give --text`)
+    if ((['kl', 'topAgreement'].includes(metric) || (metric === 'loss' && relative)) && !compared)
+      throw new RequestError(`gate '${text}' needs a reference, give --reference`)
+  }
+}
+
 async function evaluateCommand(names: readonly string[], options: EvaluateOptions): Promise<void> {
   if (options.text === undefined && options.tasks === undefined)
     throw new RequestError('nothing to evaluate, give --text FILE or --tasks NAMES')
@@ -236,13 +247,15 @@ async function evaluateCommand(names: readonly string[], options: EvaluateOption
     throw new RequestError(`precision '${options.precision}' is not known here, expected none`)
   const gate = options.gate === undefined ? [] : parseGate(options.gate)
   checkOutputFile(options.logSamples, '--log-samples')
+  checkOutputFile(options.referenceLogits, '--reference-logits')
+  checkGate(gate, options)
   oneOf(options.gateTies, ['pass', 'fail'], 'meaning of ties')
   const dtype = oneOf(options.dtype, ['auto', 'float32', 'bf16'], 'dtype')
   if (options.text !== undefined) readText(options.text)
   const fewshot = wholeNumber(options.numFewshot, '--num-fewshot', 0)
   const request: Request = {
     options,
-    kernels: createKernels({ threads: optionalWhole(options.threads, '--threads') }),
+    kernels: createKernels({ threads: threadsOf(options.threads) }),
     tasks: await Promise.all(
       (options.tasks?.split(',') ?? []).map(name => openTask(name.trim(), options.data, fewshot)),
     ),

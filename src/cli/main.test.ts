@@ -1,6 +1,6 @@
 // The command as people run it: verbs, help, wrong requests, exit statuses.
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -82,6 +82,41 @@ describe.concurrent('the command', () => {
         expect(out).toBe('')
       }),
     )
+  })
+
+  test('what cannot come out is refused before the work begins', async () => {
+    const spec = resolve(import.meta.dirname, '../../studies/thread.yaml')
+    const wrong: [string[], RegExp][] = [
+      [['formats', '--markdown', '--shape', '4x4'], /^bitlaw: option '--markdown' cannot be used with option '--shape/],
+      [['predict', '--law', 'chinchilla', '--n', '0', '--d', '1b'], /^bitlaw: N is '0', expected a number above 0\n$/],
+      [['plan', 'serve', '8b', '--d', '0'], /^bitlaw: --d '0' is not positive\n$/],
+      [['quantize', 'x', '--format', 'nf4@64', '--target-bits', '4'], /^bitlaw: --target-bits and .* without --format/],
+      [['quantize', 'x', '--format', 'nf4@64', '--limit', '0'], /^bitlaw: --limit '0' is not a positive whole number/],
+      [['quantize', 'x', '--format', 'nf4@64', '--out', bin], /^bitlaw: --out '.*' is a file, expected a folder\n$/],
+      [
+        ['evaluate', 'x', '--text', bin, '--gate', 'kl < 1'],
+        /^bitlaw: gate 'kl < 1' needs a reference, give --reference\n$/,
+      ],
+      [
+        ['evaluate', 'x', '--text', bin, '--reference-logits', folder],
+        /^bitlaw: --reference-logits '.*' is a folder, expected a file\n$/,
+      ],
+      [
+        ['study', 'import', spec, 'none.csv', '--out', join(folder, 'study')],
+        /^bitlaw: no table at 'none\.csv', expected a file\n$/,
+      ],
+    ]
+    for (const [words, message] of wrong) {
+      const { status, out, err } = await bitlaw(...words)
+      expect(err, words.join(' ')).toMatch(message)
+      expect([status, out], words.join(' ')).toEqual([2, ''])
+    }
+    expect(existsSync(join(folder, 'study'))).toBe(false)
+  })
+
+  test('predict heads the interval with the share that was asked for', async () => {
+    const { out } = await bitlaw('predict', '--law', 'chinchilla', '--n', '1b', '--d', '20b', '--level', '0.5')
+    expect(out).toMatch(/^law +fit +loss +50% /)
   })
 
   test('a stack trace comes with --debug alone', async () => {
