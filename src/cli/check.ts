@@ -86,7 +86,10 @@ function choicesOf({ formats, methods }: CheckOptions): { method: Method; format
 function earlierRows(path: string | undefined, settings: string): Map<string, MeasuredDamage> {
   const rows = new Map<string, MeasuredDamage>()
   if (path === undefined || !existsSync(path)) return rows
-  for (const line of readFileSync(path, 'utf8').split('\n')) {
+  const lines = readFileSync(path, 'utf8').split('\n')
+  if (lines.length > 1 && !lines[0].startsWith('{"settings":'))
+    throw new RequestError(`--out '${path}' holds something else, expected rows of bitlaw check or a new file`)
+  for (const line of lines) {
     try {
       const { settings: own, ...row } = JSON.parse(line) as MeasuredDamage & { settings: string }
       if (own === settings) rows.set(keyOfChoice(row as Parameters<typeof keyOfChoice>[0]), row)
@@ -160,6 +163,10 @@ async function checkAction(name: string, options: CheckOptions): Promise<void> {
   const fits = lawFits(options.law, options.fit, { delta: true })
   if (options.measure !== undefined) readText(options.measure)
   checkOutputFile(options.out, '--out')
+  for (const [option, value] of Object.entries({ '--out': options.out, '--calibration': options.calibration }))
+    if (value !== undefined && options.measure === undefined)
+      throw new RequestError(`${option} '${value}' is of a measurement, expected --measure FILE with it`)
+  earlierRows(options.out, '')
   choicesOf(options)
   const subject = await subjectOf(name, options)
   const predicted = subject.d === null ? [] : predictDamage(fits, subject.n, subject.d, { trained: subject.trained })

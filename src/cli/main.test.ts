@@ -102,6 +102,14 @@ describe.concurrent('the command', () => {
         /^bitlaw: --reference-logits '.*' is a folder, expected a file\n$/,
       ],
       [
+        ['check', 'llama-3-8b', '--out', 'rows.jsonl'],
+        /^bitlaw: --out 'rows\.jsonl' .*expected --measure FILE with it\n$/,
+      ],
+      [
+        ['check', 'llama-3-8b', '--measure', bin, '--out', spec],
+        /^bitlaw: --out '.*' holds something else, expected rows of bitlaw check or a new file\n$/,
+      ],
+      [
         ['study', 'import', spec, 'none.csv', '--out', join(folder, 'study')],
         /^bitlaw: no table at 'none\.csv', expected a file\n$/,
       ],
