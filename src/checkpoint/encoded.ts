@@ -163,7 +163,7 @@ function withKept<T extends NonNullable<Encoded['codes']>>(codes: T, columns: nu
 }
 
 /** The tensors and the entry of quantization_config.tensors of a parameter; `read` gives its numbers when their turn comes. */
-export function describeEncoded(
+function describeEncoded(
   parameter: string,
   spelling: string,
   shape: readonly number[],

@@ -15,10 +15,10 @@ export interface AwqLinear {
 export type RoundTrip = (weight: Float64Array, rows: number, columns: number) => Floats
 
 /** The exponents that are tried: 0, .05, … .95. */
-export const AWQ_ALPHAS: readonly number[] = Array.from({ length: 20 }, (_, i) => i / 20)
+const AWQ_ALPHAS: readonly number[] = Array.from({ length: 20 }, (_, i) => i / 20)
 
 /** Scales of the input dimensions: mean magnitude (at least 1e-4) to the power alpha, centred on 1. */
-export function awqScales(meanMagnitude: Floats, alpha: number): Float64Array {
+function awqScales(meanMagnitude: Floats, alpha: number): Float64Array {
   const scales = Float64Array.from(meanMagnitude, m => Math.max(m, 1e-4) ** alpha)
   let low = Number.POSITIVE_INFINITY
   let high = 0
@@ -31,7 +31,7 @@ export function awqScales(meanMagnitude: Floats, alpha: number): Float64Array {
 }
 
 /** Weight with column c times scales[c]; in float64. */
-export function scaleColumns(weight: Floats, rows: number, columns: number, scales: Float64Array): Float64Array {
+function scaleColumns(weight: Floats, rows: number, columns: number, scales: Float64Array): Float64Array {
   const scaled = new Float64Array(rows * columns)
   for (let i = 0; i < scaled.length; i++) scaled[i] = weight[i] * scales[i % columns]
   return scaled

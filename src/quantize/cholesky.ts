@@ -2,7 +2,7 @@
 // It is found without forming the inverse: H = R R' with R upper triangular, so U = R^-1 has U'U = H^-1.
 
 /** R upper triangular with R R' = matrix (n, n), symmetric and positive definite; throws where a pivot is not positive. */
-export function upperFactor(matrix: Float64Array, n: number): Float64Array {
+function upperFactor(matrix: Float64Array, n: number): Float64Array {
   const factor = new Float64Array(n * n)
   for (let j = n - 1; j >= 0; j--) {
     const rowJ = j * n
@@ -20,7 +20,7 @@ export function upperFactor(matrix: Float64Array, n: number): Float64Array {
 }
 
 /** Inverse of an upper triangular matrix (n, n). */
-export function invertUpper(factor: Float64Array, n: number): Float64Array {
+function invertUpper(factor: Float64Array, n: number): Float64Array {
   const inverse = new Float64Array(n * n)
   for (let i = n - 1; i >= 0; i--) {
     const rowI = i * n

@@ -71,7 +71,7 @@ export function prepareHessian(
 }
 
 /** Hessian with dead dimensions set to 1 and damping added, in the order given; and which dimensions are dead. */
-export function dampedHessian(hessian: Float64Array, columns: number, order: Int32Array | null, damp: number) {
+function dampedHessian(hessian: Float64Array, columns: number, order: Int32Array | null, damp: number) {
   const dead = new Uint8Array(columns)
   let trace = 0
   for (let i = 0; i < columns; i++) {

@@ -38,7 +38,7 @@ export function absmax(values: ArrayLike<number>): number {
 }
 
 /** Index of the sorted level nearest to u; a tie within 1e-12 goes to the lower level. */
-export function nearestLevel(levels: Float64Array, u: number): number {
+function nearestLevel(levels: Float64Array, u: number): number {
   let low = 0
   let high = levels.length - 1
   while (low < high) {
@@ -87,7 +87,7 @@ export function affineGrid(bits: number, symmetric: boolean, group: number | nul
 }
 
 /** Symmetric integers with a stored step, absmax / largest; code `largest` is zero. */
-export function stepGrid(largest: number, group: number | null, scale: SingleScale = 'exact'): Grid {
+function stepGrid(largest: number, group: number | null, scale: SingleScale = 'exact'): Grid {
   return {
     group,
     kind: 'step',

@@ -70,11 +70,7 @@ export function decodeMatrix(encoded: Encoded, order: Int32Array | null, codec =
 }
 
 /** Columns of a matrix put into an order (place p gets column order[p]), or back. */
-export function reorderColumns<T extends Float32Array | Uint8Array>(
-  values: T,
-  order: Int32Array,
-  way: 'there' | 'back',
-): T {
+function reorderColumns<T extends Float32Array | Uint8Array>(values: T, order: Int32Array, way: 'there' | 'back'): T {
   const columns = order.length
   const out = values.slice() as T
   for (let at = 0; at < values.length; at += columns)

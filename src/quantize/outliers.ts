@@ -15,11 +15,7 @@ function deviationsOf(parameters: ReadonlyMap<string, Weights>, name: string, ro
  * what `up` makes, `o` what `v` makes (a value head serves its group of query heads), the others read the residual
  * stream, to which `o` of this block or `down` of the block before wrote last; in the first block the embedding did.
  */
-export function inputScores(
-  config: ModelConfig,
-  parameters: ReadonlyMap<string, Weights>,
-  linear: string,
-): Float64Array {
+function inputScores(config: ModelConfig, parameters: ReadonlyMap<string, Weights>, linear: string): Float64Array {
   const match = /^layers\.(\d+)\.(\w+)$/.exec(linear)
   const layer = Number(match?.[1])
   const part = match?.[2]

@@ -41,7 +41,7 @@ function placesOf(model: Model): TensorPlace[] | null {
 }
 
 /** The layout that all matrices can have, given what was asked for; throws RequestError where that cannot be. */
-export function chooseLayout(
+function chooseLayout(
   model: Model,
   matrices: ReadonlyMap<string, { format: string; shape: readonly number[] }>,
   asked: 'auto' | Layout,

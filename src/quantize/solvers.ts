@@ -20,7 +20,7 @@ export interface Solvers extends Codec {
 }
 
 /** The definitions: plain TypeScript, float64. */
-export const REFERENCE: Solvers = { name: 'reference', encode, decode, addToHessian, gptq, outputError }
+const REFERENCE: Solvers = { name: 'reference', encode, decode, addToHessian, gptq, outputError }
 
 /** Least columns a block of the native solver has. */
 const BLOCK = 128
@@ -44,7 +44,7 @@ function dequantized(grid: Grid, { codes, scales, zeros, groupOf }: Omit<GptqRes
 }
 
 /** GPTQ by the native solver, in double where `exact`; what it does not know is left to the definition. */
-export function nativeGptq(native: NativeGptq, exact: boolean): SolveGptq {
+function nativeGptq(native: NativeGptq, exact: boolean): SolveGptq {
   return function solve(weight, hessian, rows, columns, grid, options: GptqOptions = {}): GptqResult {
     const {
       damp = 0.01,
