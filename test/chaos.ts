@@ -9,31 +9,18 @@ import { fileURLToPath } from 'node:url'
 import { keyOf } from '../src/study/key.ts'
 import { openLedger } from '../src/study/ledger/open.ts'
 import { allMeasurements, allRuns } from '../src/study/ledger/queries.ts'
+import { settled } from '../src/study/testing.ts'
 import { startPostgres } from './postgres.ts'
 
 const owner = fileURLToPath(new URL('./study-owner.ts', import.meta.url))
 const spec = fileURLToPath(new URL('./study.yaml', import.meta.url))
-
-/** What differs between two runs of the same work: times, attempts, who did it. */
-const DISTURBED = new Set([
-  'study',
-  'attempts',
-  'worker',
-  'startedAt',
-  'finishedAt',
-  'seconds',
-  'processorSeconds',
-  'tokensPerSecond',
-])
 
 /** The rows of a ledger as text, without what may differ. */
 export async function ledgerRows(folder: string, url?: string, name = 'chaos'): Promise<string[]> {
   const ledger = await openLedger(folder, url)
   try {
     const rows = [...(await allRuns(ledger, name)), ...(await allMeasurements(ledger, name))]
-    return rows.map(row =>
-      JSON.stringify(Object.fromEntries(Object.entries(row).filter(([column]) => !DISTURBED.has(column)))),
-    )
+    return settled(rows).map(row => JSON.stringify(row))
   } finally {
     await ledger.close()
   }

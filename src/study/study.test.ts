@@ -11,7 +11,7 @@ import { takeLock } from './lock.ts'
 import type { StudyProfile } from './profile.ts'
 import { readStudy, type StudyData } from './read.ts'
 import { parseSpec, specJsonSchema } from './spec.ts'
-import { runCommand, writeTexts } from './testing.ts'
+import { runCommand, settled, writeTexts } from './testing.ts'
 
 let root: string
 let spec: string
@@ -44,25 +44,7 @@ fit: { laws: [kumar_unified_train, kumar_delta] }
 })
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
-/** What does not depend on the moment. */
-function settled({ runs, measurements }: StudyData): unknown[] {
-  const moments = new Set([
-    'attempts',
-    'worker',
-    'startedAt',
-    'finishedAt',
-    'seconds',
-    'processorSeconds',
-    'quantizeSeconds',
-    'predictedTraining',
-    'predictedQuantizing',
-    'predictedEvaluating',
-    'tokensPerSecond',
-  ])
-  return [...runs, ...measurements].map(row =>
-    Object.fromEntries(Object.entries(row).filter(([name]) => !moments.has(name))),
-  )
-}
+const settledRows = ({ runs, measurements }: StudyData) => settled([...runs, ...measurements])
 
 test('a study runs through the command: trained, rounded, scored, fitted; killed on the way, it ends the same', async () => {
   const dry = await command(['study', 'run', spec, '--dry-run', '--json'])
@@ -95,7 +77,7 @@ test('a study runs through the command: trained, rounded, scored, fitted; killed
     expect(row.klMean).toBeGreaterThan(0)
     expect((row.lossBeforePtq ?? 0) + (row.lossChange ?? 0)).toBeCloseTo(row.loss ?? 0, 6)
   }
-  expect(settled(study)).toEqual(settled(await readStudy(join(root, 'killed'))))
+  expect(settledRows(study)).toEqual(settledRows(await readStudy(join(root, 'killed'))))
   expect(study.runs.filter(({ key, cluster }) => key === cluster).length).toBe(4)
 }, 600_000)
 
@@ -123,7 +105,7 @@ test('again, nothing is left to do; status says so; with one more format only th
   const after = await readStudy(out)
   expect(after.measurements.length).toBe(before.measurements.length + 4)
   expect(after.runs).toEqual(before.runs)
-})
+}, 600_000)
 
 test('a random sample is run before the whole, and what was predicted stands beside what it took', async () => {
   const words = ['study', 'run', spec, '--out', 'sampled', '--threads', '2', '--sample']
@@ -145,7 +127,7 @@ test('a random sample is run before the whole, and what was predicted stands bes
   expect(before.whole.predicted).toBeGreaterThan(before.total.predicted / before.processes)
   expect((await command(['study', 'run', spec, '--out', 'sampled'])).status).toBe(0)
   const whole = await readStudy(join(root, 'sampled'))
-  expect(settled(whole)).toEqual(settled(await readStudy(join(root, 'killed'))))
+  expect(settledRows(whole)).toEqual(settledRows(await readStudy(join(root, 'killed'))))
   for (const run of part) expect(whole.runs).toContainEqual(run)
   expect(await profile()).toMatchObject({ sample: null, finished: 8 })
   const wrong = await command([...words, '2'])
@@ -153,7 +135,7 @@ test('a random sample is run before the whole, and what was predicted stands bes
     2,
     "bitlaw: --sample '2' is not a share above 0, at most 1, like 0.05\n",
   ])
-})
+}, 600_000)
 
 test('exports are tables with every column described, in three formats', async () => {
   const scored = (await readStudy(out)).measurements.filter(({ method }) => method !== 'none').length
@@ -216,7 +198,7 @@ test('a ledger that is lost is rebuilt from the runs’ folders', async () => {
   const { stdout, status } = await command(['study', 'repair', copy, '--json'])
   expect(status).toBe(0)
   expect(JSON.parse(stdout)).toMatchObject({ runs: 8, measurements: 44, broken: [], before: null })
-  expect(settled(await readStudy(copy))).toEqual(settled(await readStudy(join(root, 'killed'))))
+  expect(settledRows(await readStudy(copy))).toEqual(settledRows(await readStudy(join(root, 'killed'))))
 })
 
 test('a second owner is refused with a sentence, and a wrong specification with its line', async () => {

@@ -1,4 +1,5 @@
-// What the end-to-end tests of studies share: the command in a process of its own, and texts with some order in them.
+// What the end-to-end tests of studies share: the command in a process of its own, rows that can be compared, and texts
+// with some order in them.
 import { spawn } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -33,6 +34,27 @@ export function runCommand(
     if (kill) setTimeout(() => child.kill('SIGKILL'), kill)
     child.on('close', status => done({ status, stdout, stderr }))
   })
+}
+
+/** Columns that differ between two runs of the same work: times, attempts, who did it for which study. */
+const MOMENTS = new Set([
+  'study',
+  'attempts',
+  'worker',
+  'startedAt',
+  'finishedAt',
+  'seconds',
+  'processorSeconds',
+  'quantizeSeconds',
+  'predictedTraining',
+  'predictedQuantizing',
+  'predictedEvaluating',
+  'tokensPerSecond',
+])
+
+/** Rows of a ledger without what depends on the moment. */
+export function settled(rows: readonly object[]): Record<string, unknown>[] {
+  return rows.map(row => Object.fromEntries(Object.entries(row).filter(([column]) => !MOMENTS.has(column))))
 }
 
 const words =
