@@ -1,9 +1,19 @@
 // The verb as a process: killed in the middle it goes on where it stood, and its output appears whole or not at all.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { shared } from '../../test/shared.ts'
@@ -160,4 +170,16 @@ test.skipIf(!stories).each([
   const { status, stderr } = spawnSync('node', words, { encoding: 'utf8' })
   expect(stderr).toMatch(message)
   expect(status).toBe(2)
+})
+
+test.skipIf(!stories)('a model is not replaced by its own rounding, under whatever name it is asked for', () => {
+  const link = join(folder, 'link')
+  symlinkSync(model, link)
+  const before = digests(model)
+  for (const out of [model, link, `${folder}/../${basename(folder)}/model/`]) {
+    const { status, stderr } = spawnSync('node', line(out, ['--format', 'int4@64']), { encoding: 'utf8' })
+    expect(stderr).toBe(`bitlaw: --out '${out}' is the model that is read, expected another place\n`)
+    expect(status).toBe(2)
+  }
+  expect(digests(model)).toEqual(before)
 })

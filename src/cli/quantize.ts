@@ -1,6 +1,6 @@
 // `bitlaw quantize`: a quantized checkpoint, or a table of what several formats cost.
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import type { Command } from 'commander'
@@ -109,16 +109,27 @@ export function register(command: Command): void {
     .action(quantizeCommand)
 }
 
+/** The files that a model is read from. */
+function filesOf(reference: string, model: LoadedModel): string[] {
+  return existsSync(reference) && statSync(reference).isFile()
+    ? [reference]
+    : weightFiles(model.folder).map(name => join(model.folder, name))
+}
+
+/** Throws where the output would take the place of the model that is read: rounding cannot be undone. */
+function keepSource(out: string | undefined, reference: string, model: LoadedModel): void {
+  if (out === undefined || !existsSync(out)) return
+  const files = filesOf(reference, model)
+  if ([model.folder, ...files].some(path => existsSync(path) && realpathSync(path) === realpathSync(out)))
+    throw new RequestError(`--out '${out}' is the model that is read, expected another place`)
+}
+
 /** What a piece of work is, so that another run of the same goes on with it: the request, and which files it reads. */
 function requestOf(reference: string, model: LoadedModel, options: Options, calibration: Calibration | undefined) {
   const { out: _, json: _json, threads: _threads, evaluate: _evaluate, ...asked } = options
-  const files =
-    existsSync(reference) && statSync(reference).isFile()
-      ? [reference]
-      : weightFiles(model.folder).map(name => join(model.folder, name))
   return {
     asked,
-    files: files.map(path => [resolve(path), statSync(path).size, statSync(path).mtimeMs]),
+    files: filesOf(reference, model).map(path => [resolve(path), statSync(path).size, statSync(path).mtimeMs]),
     calibration: calibration && createHash('sha256').update(calibration.ids).digest('hex'),
     imatrix:
       options.imatrix === undefined ? null : createHash('sha256').update(readFileSync(options.imatrix)).digest('hex'),
@@ -164,6 +175,7 @@ async function quantizeCommand(reference: string, options: Options): Promise<voi
     ignoreConfig: options.ignoreConfig,
     lazy: options.evaluate === undefined && !budgeted,
   })
+  keepSource(options.out, reference, model)
   const budget = budgeted ? await budgetPlan(options, model) : undefined
   const plans = budget ? [budget.plan] : plansOf(options, model)
   if (options.out !== undefined && plans.length !== 1)

@@ -80,6 +80,19 @@ test('what cannot be served says by how much', () => {
   expect(unknown.best).toBeNull()
 })
 
+test('a law that says nothing of quantization predicts no loss for it, and so prefers no width', () => {
+  const chinchilla = publishedFits().find(one => one.law.name === 'chinchilla')!
+  const { plans, best, warnings } = planServing([model('llama-2-7b')], { ...problem, memory: 1e12 }, chinchilla)
+  expect(plans.map(({ format, loss }) => [format, loss !== null])).toEqual([
+    ['bf16', true],
+    ['int3@64', false],
+    ['int4@64', false],
+    ['int8@64', false],
+  ])
+  expect(best?.format).toBe('bf16')
+  expect(warnings).toEqual(['chinchilla says nothing of what fewer than 16 bits cost: no loss is predicted for them'])
+})
+
 test('the grid of models, formats and contexts has the frontier of its plans', () => {
   const candidates = [model('llama-2-7b'), model('llama-3-8b'), model('qwen2.5-7b')]
   const contexts = [1024, 8192, 32_768]

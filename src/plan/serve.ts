@@ -102,19 +102,21 @@ export function decodeSpeed(
   }
 }
 
-/** Predicted loss before PTQ and damage of k bits for a candidate, by one PTQ law; nulls where the law or D is missing. */
+/** Predicted loss of a candidate at k bits and the damage in it, by one PTQ law; nulls where the law, D or the damage is not known. */
 function predicted(
   fit: LawFit | undefined,
   candidate: ServeCandidate,
   n: number,
   bits: number,
 ): { loss: number | null; deltaPtq: number | null } {
-  if (!fit || candidate.d === null) return { loss: candidate.loss ?? null, deltaPtq: bits >= 16 ? 0 : null }
   const { pw = 16, pa = 16, pkv = 16 } = candidate.trained ?? {}
-  const configuration = { N: n, D: candidate.d, P_w: pw, P_a: pa, P_kv: pkv }
-  const before = candidate.loss ?? fit.law.predict(fit.parameters, configuration).loss
-  const deltaPtq = bits >= 16 ? 0 : fit.law.predict(fit.parameters, { ...configuration, P_post: bits }).deltaPtq
-  return { loss: before === null || before === undefined ? null : before + (deltaPtq ?? 0), deltaPtq }
+  const law = (post: object) =>
+    fit && candidate.d !== null
+      ? fit.law.predict(fit.parameters, { N: n, D: candidate.d, P_w: pw, P_a: pa, P_kv: pkv, ...post })
+      : undefined
+  const before = candidate.loss ?? law({})?.loss ?? null
+  const deltaPtq = bits >= 16 ? 0 : (law({ P_post: bits })?.deltaPtq ?? null)
+  return { loss: before === null || deltaPtq === null ? null : before + deltaPtq, deltaPtq }
 }
 
 /** Plans for every candidate and format. */
@@ -169,6 +171,8 @@ export function planServing(candidates: readonly ServeCandidate[], problem: Serv
           .filter(plan => plan.loss !== null && plan.loss - best.loss! < SERVE_TIE)
           .map(plan => `${plan.model} ${plan.format}`)
   const warnings: string[] = []
+  if (fit && candidates.some(({ d }) => d !== null) && plans.every(({ k, deltaPtq }) => k >= 16 || deltaPtq === null))
+    warnings.push(`${fit.law.name} says nothing of what fewer than 16 bits cost: no loss is predicted for them`)
   if (fitting.length === 0 && plans.length > 0) {
     const least = plans.reduce((a, b) => (a.bytes.total <= b.bytes.total ? a : b))
     warnings.push(
