@@ -15,9 +15,18 @@ import type { Spec } from './spec.ts'
 const RIDGE = 1e-6
 /** Share of the runs that is left out between two computations of the leverages. */
 const STEP = 0.02
+/** Of more trainings than this a larger share: one of thousands hardly changes what the others must speak for. */
+const MANY = 2000
+const MANY_STEP = 0.1
 
-/** The regression's row of each run. */
-function features(runs: readonly PlannedRun[]): Float64Array[] {
+/** A row of the regression: a few numbers, and a one for each setting; the columns that are not zero and what they hold. */
+interface Row {
+  at: readonly number[]
+  value: readonly number[]
+}
+
+/** The regression's row of each run, and how many columns there are. */
+function features(runs: readonly PlannedRun[]): { rows: Row[]; columns: number } {
   const settings = new Map<string, number>()
   const numbers = runs.map(run => {
     const precision = run.config['precision'] as PrecisionConfig
@@ -54,24 +63,25 @@ function features(runs: readonly PlannedRun[]): Float64Array[] {
   const spread = new Float64Array(width)
   for (const row of numbers) for (let i = 0; i < width; i++) mean[i] += row[i] / numbers.length
   for (const row of numbers) for (let i = 0; i < width; i++) spread[i] += (row[i] - mean[i]) ** 2 / numbers.length
-  return numbers.map((row, r) => {
-    const out = new Float64Array(1 + width + settings.size)
-    out[0] = 1
-    for (let i = 0; i < width; i++) out[1 + i] = spread[i] > 1e-12 ? (row[i] - mean[i]) / Math.sqrt(spread[i]) : 0
-    for (const at of named[r]) out[1 + width + at] = 1
-    return out
+  const used = [...spread.keys()].filter(i => spread[i] > 1e-12)
+  const rows = numbers.map((row, r) => {
+    const ones = named[r].map(at => 1 + width + at)
+    return {
+      at: [0, ...used.map(i => 1 + i), ...ones],
+      value: [1, ...used.map(i => (row[i] - mean[i]) / Math.sqrt(spread[i])), ...ones.map(() => 1)],
+    }
   })
+  return { rows, columns: 1 + width + settings.size }
 }
 
-/** Lower Cholesky factor of X'X + ridge over the rows that are kept, packed by rows. */
-function factor(rows: readonly Float64Array[], kept: readonly number[]): Float64Array[] {
-  const p = rows[0].length
-  const a = Array.from({ length: p }, (_, i) => new Float64Array(i + 1))
-  for (const at of kept) {
-    const x = rows[at]
-    for (let i = 0; i < p; i++) if (x[i] !== 0) for (let j = 0; j <= i; j++) a[i][j] += x[i] * x[j]
+/** Inverse of X'X + ridge over the rows that are kept, by its Cholesky factor. */
+function inverse(rows: readonly Row[], kept: readonly number[], columns: number): Float64Array[] {
+  const a = Array.from({ length: columns }, () => new Float64Array(columns))
+  for (const run of kept) {
+    const { at, value } = rows[run]
+    for (let i = 0; i < at.length; i++) for (let j = 0; j < at.length; j++) a[at[i]][at[j]] += value[i] * value[j]
   }
-  for (let i = 0; i < p; i++) {
+  for (let i = 0; i < columns; i++) {
     a[i][i] += RIDGE * Math.max(1, kept.length)
     for (let j = 0; j <= i; j++) {
       let sum = a[i][j]
@@ -79,17 +89,28 @@ function factor(rows: readonly Float64Array[], kept: readonly number[]): Float64
       a[i][j] = i === j ? Math.sqrt(Math.max(sum, 1e-300)) : sum / a[j][j]
     }
   }
-  return a
+  return Array.from({ length: columns }, (_, column) => {
+    const x = new Float64Array(columns)
+    x[column] = 1
+    for (let i = column; i < columns; i++) {
+      for (let k = column; k < i; k++) x[i] -= a[i][k] * x[k]
+      x[i] /= a[i][i]
+    }
+    for (let i = columns - 1; i >= 0; i--) {
+      for (let k = i + 1; k < columns; k++) x[i] -= a[k][i] * x[k]
+      x[i] /= a[i][i]
+    }
+    return x
+  })
 }
 
-function leverage(l: readonly Float64Array[], x: Float64Array): number {
+function leverage(inverted: readonly Float64Array[], { at, value }: Row): number {
   let sum = 0
-  const z = new Float64Array(x.length)
-  for (let i = 0; i < x.length; i++) {
-    let value = x[i]
-    for (let k = 0; k < i; k++) value -= l[i][k] * z[k]
-    z[i] = value / l[i][i]
-    sum += z[i] * z[i]
+  for (let i = 0; i < at.length; i++) {
+    const row = inverted[at[i]]
+    let others = 0
+    for (let j = 0; j < i; j++) others += value[j] * row[at[j]]
+    sum += value[i] * (2 * others + value[i] * row[at[i]])
   }
   return sum
 }
@@ -109,7 +130,7 @@ export function withinBudget(
   trained.forEach((run, i) => {
     groups.set(run.cluster, [...(groups.get(run.cluster) ?? []), i])
   })
-  const rows = features(trained)
+  const { rows, columns } = features(trained)
   const secondsOf = createCosts(spec, rates)
   const costs = trained.map(run => {
     const { training, quantizing, evaluating } = secondsOf(run)
@@ -122,11 +143,12 @@ export function withinBudget(
   const costOf = (group: readonly number[]) => group.reduce((sum, i) => sum + costs[i], 0)
   let total = left.reduce((sum, group) => sum + costOf(group), 0)
   while (total > capacity && left.length) {
-    const l = factor(rows, left.flat())
-    const worth = (group: readonly number[]) => group.reduce((sum, i) => sum + leverage(l, rows[i]), 0) / costOf(group)
+    const inverted = inverse(rows, left.flat(), columns)
+    const worth = (group: readonly number[]) =>
+      group.reduce((sum, i) => sum + leverage(inverted, rows[i]), 0) / costOf(group)
     const ordered = left.map(group => ({ group, value: worth(group) })).sort((a, b) => a.value - b.value)
     let dropped = 0
-    const most = Math.max(1, Math.floor(left.length * STEP))
+    const most = Math.max(1, Math.floor(left.length * (left.length > MANY ? MANY_STEP : STEP)))
     while (dropped < most && total > capacity && dropped < ordered.length) total -= costOf(ordered[dropped++].group)
     left = ordered.slice(dropped).map(({ group }) => group)
   }
