@@ -129,7 +129,7 @@ async function importVerb(path: string, files: string[], options: StudyOptions):
     for (const file of files) {
       imported.push({
         file,
-        ...(await importRows(study.ledger, spec.name, basename(file), readFileSync(file), mapping)),
+        ...(await importRows(folder, study.ledger, spec.name, basename(file), readFileSync(file), mapping)),
       })
     }
     if (options.json) return printJson({ study: spec.name, imported })

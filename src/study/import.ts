@@ -1,10 +1,13 @@
 // Runs that were measured elsewhere become rows of the ledger: CSV, JSON lines, Parquet, or an export of Weights & Biases.
+// A result file holds them too, so that repair, which rebuilds the ledger from those, finds them again.
+import { join } from 'node:path'
 import { RequestError } from '../formats/error.ts'
 import { type Row, readRows, type Table } from '../table/index.ts'
-import { keyOf } from './key.ts'
+import { writeWhole } from './files.ts'
+import { keyOf, shortKey } from './key.ts'
 import type { Ledger } from './ledger/open.ts'
 import { saveRuns } from './ledger/queries.ts'
-import type { RunOutcome } from './work.ts'
+import type { ResultFile, RunOutcome } from './work.ts'
 
 /** Names under which other tools keep a column; the first that a table has counts. */
 const ALIASES: Readonly<Record<string, readonly string[]>> = {
@@ -110,8 +113,9 @@ function outcomeOf(row: Row, columns: Record<string, string>, file: string): Run
   }
 }
 
-/** Adds the rows of a file to a ledger; the same row again changes nothing. */
+/** Adds the rows of a file to the ledger of the study in `folder`; the same row again changes nothing. */
 export async function importRows(
+  folder: string,
   ledger: Ledger,
   study: string,
   name: string,
@@ -129,6 +133,15 @@ export async function importRows(
   }
   if (!outcomes.length)
     throw new RequestError(`${name} has no row that can be imported: ${leftOut.slice(0, 5).join('; ')}`)
+  const key = keyOf({ imported: outcomes.map(outcome => outcome.key) })
+  const result: ResultFile = {
+    version: 1,
+    kind: 'import',
+    key,
+    seconds: 0,
+    outcome: { runs: outcomes, measurements: [] },
+  }
+  writeWhole(join(folder, 'runs', `import-${shortKey(key)}`, 'result.json'), `${JSON.stringify(result, null, 1)}\n`)
   await ledger.transaction(connection => saveRuns(connection, study, outcomes, 'import'))
   return { rows: outcomes.length, columns, leftOut }
 }

@@ -3,9 +3,10 @@ import { existsSync, renameSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { expandRuns } from './expand.ts'
 import { openLedger } from './ledger/open.ts'
-import { findStudy, saveMeasurements, saveRuns, saveStudy } from './ledger/queries.ts'
+import { saveMeasurements, saveRuns } from './ledger/queries.ts'
 import { takeLock } from './lock.ts'
 import { applyPlan, type Planned } from './plan.ts'
+import { sumsOf } from './prepare.ts'
 import { openQueue } from './queue.ts'
 import { readResultFile, resultFiles } from './results.ts'
 import { parseSpec } from './spec.ts'
@@ -40,9 +41,8 @@ export async function repairStudy(folder: string, url = process.env['DATABASE_UR
       const queue = await openQueue(ledger, file.name)
       const report: RepairReport = { results: 0, runs: 0, measurements: 0, broken: [], before }
       const planned = expandRuns(spec)
-      const plan: Planned = { hash: '', runs: planned.length, measurements: 0, jobs: 0, flops: 0, seconds: 0 }
-      const row = await findStudy(ledger, file.name)
-      await saveStudy(ledger, { name: file.name, id: file.id, spec, planned: row?.planned ?? plan })
+      // Without a hash the next run plans anew, with this machine's calibration and what it is asked for.
+      const plan: Planned = { ...sumsOf(spec, planned, 1), hash: '', runs: planned.length }
       // First the runs, so that their planned columns are there; then what is known of them over it; then the jobs that are left.
       await applyPlan(ledger, queue, spec, planned, { id: file.id, planned: plan, retryFailed: false })
       for (const path of resultFiles(at)) {

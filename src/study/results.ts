@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { readJson } from './files.ts'
 import type { ResultFile } from './work.ts'
 
-/** All result files of a study: of trainings in runs/<key>, of scorings one folder below. */
+/** All result files of a study: of trainings in runs/<key>, of scorings one folder below, of rows measured elsewhere in runs/import-<key>. */
 export function resultFiles(folder: string): string[] {
   const runs = join(folder, 'runs')
   if (!existsSync(runs)) return []

@@ -191,14 +191,21 @@ test('rows that were measured elsewhere take part, whatever their columns are ca
   )
 })
 
-test('a ledger that is lost is rebuilt from the runs’ folders', async () => {
+test('a ledger that is lost is rebuilt from the runs’ folders, with the rows that were measured elsewhere', async () => {
   const copy = join(root, 'copy')
   cpSync(join(root, 'killed'), copy, { recursive: true })
+  const file = join(root, 'elsewhere.csv')
+  writeFileSync(file, 'run,N,D,loss\na,1e6,2e7,3.5\nb,2e6,2e7,3.25\n')
+  expect((await command(['study', 'import', copy, file])).status).toBe(0)
+  const before = await readStudy(copy)
   rmSync(join(copy, 'ledger'), { recursive: true })
   const { stdout, status } = await command(['study', 'repair', copy, '--json'])
   expect(status).toBe(0)
-  expect(JSON.parse(stdout)).toMatchObject({ runs: 8, measurements: 44, broken: [], before: null })
-  expect(settledRows(await readStudy(copy))).toEqual(settledRows(await readStudy(join(root, 'killed'))))
+  expect(JSON.parse(stdout)).toMatchObject({ runs: 10, measurements: 44, broken: [], before: null })
+  const after = await readStudy(copy)
+  expect(settledRows(after)).toEqual(settledRows(before))
+  const sums = ({ planned }: StudyData) => [planned?.runs, planned?.measurements, planned?.jobs]
+  expect(sums(after)).toEqual(sums(before))
 })
 
 test('a second owner is refused with a sentence, and a wrong specification with its line', async () => {

@@ -90,10 +90,10 @@ export type FromChild =
   | { type: 'stopped' }
   | { type: 'machine'; message: string }
 
-/** The document in a finished task's folder, from which the ledger can be rebuilt. */
+/** The document in a finished task's folder, or in that of rows measured elsewhere, from which the ledger can be rebuilt. */
 export interface ResultFile {
   version: 1
-  kind: Task['kind']
+  kind: Task['kind'] | 'import'
   key: string
   seconds: number
   outcome: Outcome
