@@ -83,19 +83,36 @@ export async function saveGguf(
   }
 }
 
-/** A matrix of which all parts (q, k and v of a fused one) are encoded, in one type; null where none is. */
+/** Throws RequestError where a .gguf file could not hold a model whose matrices have these ggml types (null: plain numbers). */
+export function checkGguf(config: ModelConfig, typeOf: (spec: ParameterSpec) => string | null): void {
+  const architecture = architectureOf(config.family)
+  metadataOfConfig(config, architecture)
+  for (const place of tensorPlaces(config, ggufRules(architecture, config)))
+    if (place.shape.length > 1) oneType(place, place.parts.map(typeOf))
+}
+
+/** The ggml type of all parts (q, k and v of a fused matrix), null: plain numbers. */
+function oneType({ file, parts }: TensorPlace, types: readonly (string | null)[]): string | null {
+  const all = new Set(types)
+  if (all.size > 1)
+    throw new RequestError(
+      `'${file}' is one matrix in a .gguf file, expected one type for ${parts.map(part => part.name).join(', ')}, not ${[...all].map(type => type ?? 'plain numbers').join(', ')}`,
+    )
+  return types[0] ?? null
+}
+
+/** A matrix of which all parts are encoded, in one type; null where none is. */
 function encodeParts(
-  { file, parts, rows }: TensorPlace,
+  place: TensorPlace,
   encode: NonNullable<SaveGgufOptions['encodeTensor']>,
 ): { dtype: string; bytes: () => Uint8Array } | null {
+  const { parts, rows } = place
   const encoded = parts.map(encode)
-  const types = new Set(encoded.map(part => part?.dtype))
-  if (types.size > 1)
-    throw new RequestError(
-      `'${file}' is one matrix in a .gguf file, expected one type for ${parts.map(part => part.name).join(', ')}, not ${[...types].map(type => type ?? 'plain numbers').join(', ')}`,
-    )
-  const [dtype] = types
-  if (dtype === undefined) return null
+  const dtype = oneType(
+    place,
+    encoded.map(part => part?.dtype ?? null),
+  )
+  if (dtype === null) return null
   return {
     dtype,
     bytes() {

@@ -5,15 +5,17 @@ import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { openSafetensors } from '../checkpoint/safetensors.ts'
 import type { ModelConfig } from '../model/config.ts'
+import { parseConfig } from '../model/families/index.ts'
 import { type LoadedModel, loadModel } from '../model/load.ts'
 import { initialModel } from '../model/model.ts'
 import { saveModel } from '../model/save.ts'
 import { llamaConfig } from '../model/testing.ts'
 import { createKernels } from '../tensor/index.ts'
 import type { QuantizedMatrix } from './layer.ts'
-import { plainBits, writeQuantized } from './output.ts'
+import { checkHolds, plainBits, writeQuantized } from './output.ts'
 import { quantizeModel } from './quantize.ts'
 import { recipeFormat } from './recipes.ts'
+import { selectTensors } from './select.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'bitlaw-quantize-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -142,6 +144,24 @@ test.each(Object.keys(HARD))('a matrix with %s goes into a file and back', async
         format,
       ).toBe(true)
   }
+})
+
+test('a .gguf file that could not hold the formats is refused before the work', () => {
+  const parsed = parseConfig({
+    ...{ model_type: 'gpt2', architectures: ['GPT2LMHeadModel'], vocab_size: 64, n_positions: 32 },
+    ...{ n_embd: 64, n_layer: 1, n_head: 2, activation_function: 'gelu_new' },
+  })
+  const { config } = parsed
+  const model = initialModel(config, 1, { kernels })
+  const chosen = (format: (spec: { name: string }) => string) => selectTensors(config, format)
+  const one = chosen(() => 'q8_0')
+  expect(one.map(({ spec }) => spec.name)).toContain('layers.0.q.weight')
+  expect(() => checkHolds('model.gguf', model, one)).not.toThrow()
+  const mixed = chosen(({ name }) => (name.includes('.q.') ? 'q4_0' : 'q8_0'))
+  expect(() => checkHolds('model.gguf', model, mixed)).toThrow(
+    "'blk.0.attn_qkv.weight' is one matrix in a .gguf file, expected one type for",
+  )
+  expect(() => checkHolds('folder', model, mixed)).not.toThrow()
 })
 
 test('what cannot be calibrated says why', async () => {

@@ -11,7 +11,7 @@ import { LayeredParameters } from '../model/layered.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Model } from '../model/model.ts'
 import { type PlainType, saveModel } from '../model/save.ts'
-import { saveGguf } from '../model/save-gguf.ts'
+import { checkGguf, saveGguf } from '../model/save-gguf.ts'
 import { type Finished, inMemory } from './finished.ts'
 import type { QuantizedMatrix } from './layer.ts'
 import { compressedTensors, gptqTensors, type Layout, layoutFor, packedConfig } from './packed.ts'
@@ -127,7 +127,11 @@ export function checkHolds(
   const formats = new Map(
     chosen.map(({ spec, format }) => [spec.name, { format: printFormat(format), shape: spec.shape }]),
   )
-  if (out.endsWith('.gguf')) for (const [name, { format }] of formats) ggmlType(name, format)
+  if (out.endsWith('.gguf'))
+    checkGguf(model.config, ({ name }) => {
+      const format = formats.get(name)?.format
+      return format === undefined ? null : ggmlType(name, format)
+    })
   else if (!dequantize) chooseLayout(model, formats, layout)
 }
 
