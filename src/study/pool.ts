@@ -7,10 +7,10 @@ import { readJson, writeWhole } from './files.ts'
 import { isAlive, type ProcessId, processStart, thisProcess } from './process.ts'
 import type { FromChild, Task, ToChild } from './work.ts'
 
-/** What happened to a task: a report, or the child's death. */
+/** What happened to a task: a report, or the child's death. `begun`: it had got the task, or ended by itself before; one that was killed while it still started says nothing of the task. */
 export type PoolEvent = { slot: number; task: Task } & (
   | Exclude<FromChild, { type: 'ready' }>
-  | { type: 'died'; how: string; progressed: boolean }
+  | { type: 'died'; how: string; begun: boolean; progressed: boolean }
 )
 
 /** A set of children; at most one task each. */
@@ -116,12 +116,12 @@ export function startPool(folder: string, size: number, threads: number, work: s
     })
     child.on('close', (code, signal) => {
       if (slot.child !== child) return
-      const { task, progressed } = slot
+      const { task, progressed, ready } = slot
       Object.assign(slot, { child: null, id: null, task: null, ready: false })
       if (closed || !task) return
       const last = slot.tail.trim().split('\n').at(-1)
       const how = `its process ended with ${signal ?? `status ${code}`}${signal === null && last ? `: ${last}` : ''}`
-      onEvent({ slot: index, task, type: 'died', how, progressed })
+      onEvent({ slot: index, task, type: 'died', how, begun: ready || signal !== 'SIGKILL', progressed })
     })
     writeRecord()
   }

@@ -217,7 +217,7 @@ export async function runJobs(options: RunnerOptions): Promise<RunnerState & { s
       case 'machine':
         throw new MachineError(event.message)
       case 'died': {
-        mine.crashes = event.progressed ? 1 : mine.crashes + 1
+        if (event.begun) mine.crashes = event.progressed ? 1 : mine.crashes + 1
         if (mine.crashes < CRASHES) return pool.start(event.slot, event.task)
         held.delete(event.slot)
         const outcome = failedOutcome(event.task, `${event.how} (${mine.crashes} times)`)

@@ -8,6 +8,7 @@ import { RequestError } from '../../formats/error.ts'
 import { MachineError, machineError, makeFolder } from '../files.ts'
 import { makeEmpty } from './empty.ts'
 import { explain, isLost, isPassing, isStarting } from './errors.ts'
+import { stopAtFailure } from './guard.ts'
 import { migrate } from './migrations.ts'
 import * as schema from './schema.ts'
 
@@ -53,6 +54,7 @@ async function openEmbedded(folder: string): Promise<Ledger> {
     renameSync(part, path)
   }
   const client = await PGlite.create(path)
+  stopAtFailure(client)
   const connect = (on: Client): Connection => ({
     db: drizzlePglite(on as InstanceType<typeof PGlite>, { schema }) as unknown as Database,
     // The queue sends several statements in one text where there are no values; only the simple protocol takes those.
