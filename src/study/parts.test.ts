@@ -145,5 +145,5 @@ test('tables of runs come in as JSON lines and Parquet too', async () => {
     [4e6, 3.05, 16],
   ])
   const wrong = await command(['study', 'import', spec, 'none.csv'])
-  expect([wrong.status, wrong.stderr]).toEqual([2, "bitlaw: no table at 'none.csv'\n"])
+  expect([wrong.status, wrong.stderr]).toEqual([2, "bitlaw: no table at 'none.csv', expected a file\n"])
 })
