@@ -33,7 +33,7 @@ static void pause() {}
 
 static constexpr int SPINS = 2000;
 
-Pool::Pool(int threads) {
+Pool::Pool(int threads) : shares_(static_cast<size_t>(threads < 1 ? 1 : threads)) {
   for (int thread = 1; thread < threads; thread++) workers_.emplace_back([this, thread] { work(thread); });
 }
 
@@ -49,7 +49,10 @@ Pool::~Pool() {
 
 void Pool::claim(int thread) {
   FlushSubnormals guard(flush_);
-  for (size_t index = next_.fetch_add(1); index < count_; index = next_.fetch_add(1)) (*task_)(index, thread);
+  for (size_t i = 0; i < shares_.size(); i++) {
+    Share& share = shares_[(static_cast<size_t>(thread) + i) % shares_.size()];
+    for (size_t index = share.next.fetch_add(1); index < share.end; index = share.next.fetch_add(1)) (*task_)(index, thread);
+  }
 }
 
 void Pool::work(int thread) {
@@ -75,9 +78,11 @@ void Pool::run(size_t count, bool flush, const std::function<void(size_t, int)>&
     return;
   }
   task_ = &task;
-  count_ = count;
   flush_ = flush;
-  next_ = 0;
+  for (size_t i = 0; i < shares_.size(); i++) {
+    shares_[i].next = i * count / shares_.size();
+    shares_[i].end = (i + 1) * count / shares_.size();
+  }
   busy_ = static_cast<int>(workers_.size());
   {
     std::lock_guard<std::mutex> lock(mutex_);

@@ -1,5 +1,7 @@
 // A thread pool whose result never depends on the number of threads: a job is a count of tasks, tasks are claimed in
-// any order, and each task writes only its own outputs. With one thread there is no pool and no other thread.
+// any order, and each task writes only its own outputs. With one thread there is no pool and no other thread. A thread
+// begins with its own share of neighbouring tasks, so that rows which one kernel has written are read by the next on the
+// same core, and takes from the others' shares when that is done.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -48,9 +50,13 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable wake_;
   const std::function<void(size_t, int)>* task_ = nullptr;
-  size_t count_ = 0;
   bool flush_ = false;
-  std::atomic<size_t> next_{0};
+  /** Tasks of one thread's share that nobody has claimed. */
+  struct alignas(64) Share {
+    std::atomic<size_t> next{0};
+    size_t end = 0;
+  };
+  std::vector<Share> shares_;
   std::atomic<int> busy_{0};
   std::atomic<unsigned> generation_{0};
   std::atomic<bool> stop_{false};
