@@ -18,7 +18,7 @@ const shared = resolve(process.env['BITLAW_SHARED'] ?? '../shared')
 v8.setFlagsFromString('--expose-gc')
 const collectGarbage = vm.runInNewContext('gc') as () => void
 
-/** Least seconds of each kind of work over some rounds, in which they take turns; what one leaves to collect does not count to the next. */
+/** Least seconds of each kind of work over some rounds, in which they take turns. Each pays for the garbage that it leaves (the package's encodings are freed only then, about as slowly as they are made), not for that of the one before. */
 async function leastSeconds<K extends string>(
   rounds: number,
   works: Record<K, () => Promise<unknown>>,
@@ -29,6 +29,7 @@ async function leastSeconds<K extends string>(
       collectGarbage()
       const start = performance.now()
       await work()
+      collectGarbage()
       least[kind] = Math.min(least[kind] ?? Number.POSITIVE_INFINITY, (performance.now() - start) / 1000)
     }
   return least

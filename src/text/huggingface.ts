@@ -66,12 +66,12 @@ function wrapLibrary(tokenizer: Library, json: string, folder: string, ends?: En
     eos,
     json,
     async encode(text, { special = false } = {}) {
-      return Int32Array.from((await tokenizer.encode(text, null, { addSpecialTokens: special })).getIds())
+      return new Int32Array((await tokenizer.encode(text, null, { addSpecialTokens: special })).getIds())
     },
     async encodeBatch(texts, { special = false } = {}) {
       if (texts.length === 0) return []
       const encodings = await tokenizer.encodeBatch([...texts], { addSpecialTokens: special })
-      return encodings.map(encoding => Int32Array.from(encoding.getIds()))
+      return encodings.map(encoding => new Int32Array(encoding.getIds()))
     },
     decode: (ids, { skipSpecial = false } = {}) => tokenizer.decode(Array.from(ids), skipSpecial),
     async save(target) {

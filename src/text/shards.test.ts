@@ -88,7 +88,7 @@ test('a vocabulary of more than 65536 tokens takes four bytes; begin and end are
 })
 
 test('a document of many batches is one run of tokens, whatever is cut where', async () => {
-  const text = 'one two three, four. '.repeat(40_000)
+  const text = 'one two three, four. '.repeat(160_000)
   const path = join(root, 'long.txt')
   writeFileSync(path, text)
   const documents = await scanDocuments([path])
@@ -112,7 +112,7 @@ test('a document of many batches is one run of tokens, whatever is cut where', a
 
 test('a tokenizer that fails in any batch leaves no file', async () => {
   const path = join(root, 'failing.txt')
-  writeFileSync(path, 'word after word '.repeat(60_000))
+  writeFileSync(path, 'word after word '.repeat(240_000))
   const documents = await scanDocuments([path])
   for (const failing of [1, 2, 3]) {
     let batches = 0

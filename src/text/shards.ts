@@ -37,7 +37,7 @@ export interface TokenStream {
 }
 
 /** Characters that are encoded in one batch. */
-const BATCH = 2 ** 18
+const BATCH = 2 ** 20
 
 /** Part of a document; whether the document begins and ends with it. */
 interface Part {
