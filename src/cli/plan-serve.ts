@@ -86,9 +86,17 @@ export async function serveAction(names: readonly string[], options: ServeOption
         ? table(
             ['model', 'format', 'weights', 'KV', 'total', 'tokens/s', 'bound by', 'loss', 'delta PTQ', 'frontier'],
             shown.map(one => [
-              one.model, one.format, printQuantity(one.bytes.weights, 'bytes'), printQuantity(one.bytes.kv, 'bytes'), printQuantity(one.bytes.total, 'bytes'),
-              one.tokensPerSecond.toPrecision(3), one.boundBy, one.loss?.toFixed(4) ?? '-', one.deltaPtq?.toFixed(4) ?? '-', one.frontier ? '*' : '',
-            ]), // biome-ignore format: the columns above
+              one.model,
+              one.format,
+              printQuantity(one.bytes.weights, 'bytes'),
+              printQuantity(one.bytes.kv, 'bytes'),
+              printQuantity(one.bytes.total, 'bytes'),
+              one.tokensPerSecond.toPrecision(3),
+              one.boundBy,
+              one.loss?.toFixed(4) ?? '-',
+              one.deltaPtq?.toFixed(4) ?? '-',
+              one.frontier ? '*' : '',
+            ]),
           )
         : '',
       ...(solution.best

@@ -58,7 +58,7 @@ const CASES: Record<string, [source: () => string, options: string[]]> = {
   'bf16 numbers by a budget': [() => stories!, [...menu, '--dequantize']],
   'GGUF by importance': [() => untied, ['--format', 'iq4_nl', '--embeddings', 'q8_0', ...imatrix]],
   'a model trained at low precision': [() => trained, ['--format', 'int4@64']],
-} // biome-ignore format: a table
+}
 
 test.skipIf(!stories).each(Object.entries(CASES))(
   'what is written has the loss that was printed: %s',

@@ -39,12 +39,27 @@ const keep = (matrices: Map<string, QuantizedMatrix>) => (tensor: { name: string
 const calibration = { ids: Int32Array.from({ length: 256 }, (_, i) => (i * 37 + (i >> 3)) % 96), length: 32 }
 
 const CASES = [
-  ['int4@64', 'rtn', 'bitlaw'], ['int4full@32', 'rtn', 'compressed-tensors'], ['uint4@64', 'gptq', 'compressed-tensors'],
-  ['uint8@channel', 'rtn', 'compressed-tensors'], ['int8@channel', 'gptq', 'compressed-tensors'], ['int4full@64/bf16', 'rtn', 'compressed-tensors'],
-  ['uint3@64', 'gptq', 'gptq'], ['int2full@32', 'rtn', 'gptq'], ['uint2@channel/fp32', 'rtn', 'gptq'], ['int3@32', 'gptq', 'bitlaw'],
-  ['nf4@64/dyn8x256', 'gptq', 'bitlaw'], ['fp4e2m1@32/e4m3', 'gptq', 'bitlaw'], ['quantile4@64', 'gptq', 'bitlaw'], ['nf4@64+hadamard', 'gptq', 'bitlaw'],
-  ['int4@64+proxy2%', 'gptq', 'bitlaw'], ['int4@64+proxy5%', 'gptq', 'ordered'], ['int4@64+clip', 'gptq', 'bitlaw'], ['int4@64', 'awq', 'bitlaw'], ['mxfp4', 'rtn', 'bitlaw'], ['int4@tensor', 'gptq', 'bitlaw'],
-] as const // biome-ignore format: a table
+  ['int4@64', 'rtn', 'bitlaw'],
+  ['int4full@32', 'rtn', 'compressed-tensors'],
+  ['uint4@64', 'gptq', 'compressed-tensors'],
+  ['uint8@channel', 'rtn', 'compressed-tensors'],
+  ['int8@channel', 'gptq', 'compressed-tensors'],
+  ['int4full@64/bf16', 'rtn', 'compressed-tensors'],
+  ['uint3@64', 'gptq', 'gptq'],
+  ['int2full@32', 'rtn', 'gptq'],
+  ['uint2@channel/fp32', 'rtn', 'gptq'],
+  ['int3@32', 'gptq', 'bitlaw'],
+  ['nf4@64/dyn8x256', 'gptq', 'bitlaw'],
+  ['fp4e2m1@32/e4m3', 'gptq', 'bitlaw'],
+  ['quantile4@64', 'gptq', 'bitlaw'],
+  ['nf4@64+hadamard', 'gptq', 'bitlaw'],
+  ['int4@64+proxy2%', 'gptq', 'bitlaw'],
+  ['int4@64+proxy5%', 'gptq', 'ordered'],
+  ['int4@64+clip', 'gptq', 'bitlaw'],
+  ['int4@64', 'awq', 'bitlaw'],
+  ['mxfp4', 'rtn', 'bitlaw'],
+  ['int4@tensor', 'gptq', 'bitlaw'],
+] as const
 
 for (const [format, method, layout] of CASES)
   for (const actOrder of layout === 'ordered'
@@ -173,9 +188,28 @@ test('what cannot be calibrated says why', async () => {
 })
 
 const SIZED = [
-  'int4@64', 'int3@32/bf16', 'nf4@64/dyn8x256', 'nf4@64/e4m3', 'fp4e2m1@64/e8m0', 'uint4@64/fp32', 'uint5@64', 'int5full@64', 'int6@channel', 'quantile4@64',
-  'int4@64+centered', 'int4@64+proxy5%', 'int4@64+hadamard', 'int4@64+hadamard+proxy5%', 'mxfp4', 'nvfp4', 'mxint8', 'int12@64', 'q4_0', 'ternary@64', 'bf16',
-] // biome-ignore format: a list
+  'int4@64',
+  'int3@32/bf16',
+  'nf4@64/dyn8x256',
+  'nf4@64/e4m3',
+  'fp4e2m1@64/e8m0',
+  'uint4@64/fp32',
+  'uint5@64',
+  'int5full@64',
+  'int6@channel',
+  'quantile4@64',
+  'int4@64+centered',
+  'int4@64+proxy5%',
+  'int4@64+hadamard',
+  'int4@64+hadamard+proxy5%',
+  'mxfp4',
+  'nvfp4',
+  'mxint8',
+  'int12@64',
+  'q4_0',
+  'ternary@64',
+  'bf16',
+]
 
 test.each(SIZED)('a file in %s is as large as its totalBits say, but for last bytes', async format => {
   const model = await source()

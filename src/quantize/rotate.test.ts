@@ -19,13 +19,16 @@ const llama: ModelConfig = {
 const VARIANTS: Record<string, Partial<ModelConfig>> = {
   llama: {},
   'biases, qk-norm': { bias: { qkv: true, output: true, mlp: true, head: true }, qkNorm: 'head' },
-  'parallel, one norm, clamped values': { residual: 'parallelShared', attention: { scale: 0.25, clip: 0.5, softcap: null } },
+  'parallel, one norm, clamped values': {
+    residual: 'parallelShared',
+    attention: { scale: 0.25, clip: 0.5, softcap: null },
+  },
   'gains stored less 1, scaled embedding, no gate': {
     norm: { kind: 'rms', eps: 1e-5, gain: true, bias: false, gainOffset: 1 },
     embeddingScale: 3,
     mlp: { gated: false, activation: 'gelu' },
   },
-} // biome-ignore format: a table
+}
 
 const kernels = createReference({ float: 'float64' })
 const ids = Int32Array.from({ length: 24 }, (_, i) => (i * 37) % 96)

@@ -80,10 +80,28 @@ function nativeGptq(native: NativeGptq, exact: boolean): SolveGptq {
         : new Uint8Array(rows * groups)
       const twice = native.solve(
         {
-          weight: values, hessian, rows, columns, order, damp, kind: grid.kind, symmetric: grid.symmetric, last: grid.last, scale, levels: grid.levels,
-          thresholds, group, early, fixed: fixedScales !== undefined, rowScales: grid.group === null, stale,
-          block: blockOf(group, early, stale, blocksize)!, codes, scales, zeros,
-        }, // biome-ignore format: a list
+          weight: values,
+          hessian,
+          rows,
+          columns,
+          order,
+          damp,
+          kind: grid.kind,
+          symmetric: grid.symmetric,
+          last: grid.last,
+          scale,
+          levels: grid.levels,
+          thresholds,
+          group,
+          early,
+          fixed: fixedScales !== undefined,
+          rowScales: grid.group === null,
+          stale,
+          block: blockOf(group, early, stale, blocksize)!,
+          codes,
+          scales,
+          zeros,
+        },
         exact,
       )
       const found = { codes, scales, zeros, order, groupOf, error: twice / 2 }

@@ -24,10 +24,26 @@ import {
 
 /** The figures in the order of the page. */
 const FIGURES = [
-  lossAgainstData, effectiveParameters, independence, damageAgainstData, damageBySchedule, optimalPrecision, measuredAgainstPredicted,
-  lossAgainstBits, accuracyAgainstBits, dataTypes, blockSizes, lossAgainstAccuracy, capacity, gaussianError, equalBytesFigure,
-  damageByTrainingPrecision, twoObjectives, byFamily, heldOut,
-] as const // biome-ignore format: an order
+  lossAgainstData,
+  effectiveParameters,
+  independence,
+  damageAgainstData,
+  damageBySchedule,
+  optimalPrecision,
+  measuredAgainstPredicted,
+  lossAgainstBits,
+  accuracyAgainstBits,
+  dataTypes,
+  blockSizes,
+  lossAgainstAccuracy,
+  capacity,
+  gaussianError,
+  equalBytesFigure,
+  damageByTrainingPrecision,
+  twoObjectives,
+  byFamily,
+  heldOut,
+] as const
 
 function figureHtml({ id, title, caption, svg, missing }: Figure): string {
   const body =

@@ -5,6 +5,7 @@ import { RequestError } from '../formats/error.ts'
 import type { LoadedModel } from '../model/load.ts'
 import type { Calibration } from '../quantize/calibration.ts'
 import { loadDocuments } from '../text/corpus.ts'
+import { joinIds } from '../text/cut.ts'
 import type { TokenStream } from '../text/shards.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import { type DataConfig, dataSchema } from '../train/config.ts'
@@ -109,13 +110,7 @@ function fromDocuments(data: DataConfig, seed: number, tokenizer: Tokenizer): He
       const body = await tokenizer.encode(text.slice(0, each * CHARACTERS), { special: false })
       encoded.push(Int32Array.from([...start, ...body.subarray(0, each - start.length)]))
     }
-    const ids = new Int32Array(encoded.reduce((sum, piece) => sum + piece.length, 0))
-    let at = 0
-    for (const piece of encoded) {
-      ids.set(piece, at)
-      at += piece.length
-    }
-    return ids
+    return joinIds(encoded)
   }
   return {
     async scored(tokens) {

@@ -91,7 +91,11 @@ export function cutText(text: string, size: number, rule: CutRule): string[] {
 export async function encodeText(tokenizer: Tokenizer, text: string): Promise<Int32Array> {
   // Below this finding the rule, which reads the vocabulary, takes longer than it saves.
   const rule = tokenizer.json === undefined || text.length < 2 ** 16 ? 'nowhere' : cutRule(tokenizer.json)
-  const parts = await tokenizer.encodeBatch(cutText(text, PIECE, rule))
+  return joinIds(await tokenizer.encodeBatch(cutText(text, PIECE, rule)))
+}
+
+/** The ids of several texts one after the other. */
+export function joinIds(parts: readonly Int32Array[]): Int32Array {
   const ids = new Int32Array(parts.reduce((sum, part) => sum + part.length, 0))
   let at = 0
   for (const part of parts) {
